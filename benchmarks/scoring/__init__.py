@@ -1,0 +1,1 @@
+"""Scorers: causal scores and labelled windows in, the benchmarks' figures out."""

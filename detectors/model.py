@@ -1,0 +1,243 @@
+"""One series' whole model: a detector, its calibration, an expectation, and all of it as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors import band
+from detectors.base import Detector, Floats, Integers
+from detectors.calibration import WARM_ROWS, Calibration, score_of
+from detectors.left_discord import LeftDiscord
+from detectors.random_cut_forest import RandomCutForest
+from detectors.state import pack, parameters_hash, unpack
+from detectors.thresholds import Threshold, make_threshold
+
+DETECTORS: dict[str, type[Detector]] = {
+    "RandomCutForest": RandomCutForest,
+    "LeftDiscord": LeftDiscord,
+}
+"""Detectors by the name a job file gives them."""
+
+STATE_VERSION = 1
+MATURITY_POINTS = 768.0
+"""Points after which confidence reaches 1 - 1/e: three times the forest's usual sample."""
+QUALITY_MEMORY = 1000.0
+"""Rows over which the share of imputed rows is taken."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is made of; equal specs make equal models.
+
+    Parameters
+    ----------
+    kind : str
+        A name in `DETECTORS`.
+    parameters : object
+        The detector's frozen parameters.
+    threshold : object, optional
+        Parameters of a threshold on the raw score (`detectors.thresholds`); none: the decision is
+        taken on the 0-100 score.
+    """
+
+    kind: str
+    parameters: Any
+    threshold: Any = None
+    hash: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in DETECTORS:
+            raise ValueError(f"kind must be one of {', '.join(DETECTORS)}, got {self.kind!r}")
+        detector = DETECTORS[self.kind]
+        owner = parameters_hash(self.kind, detector.STATE_VERSION, self.parameters)
+        if self.threshold is not None:
+            owner += parameters_hash(type(self.threshold).__name__, 1, self.threshold)
+        owner = hashlib.blake2b(owner + bytes([STATE_VERSION]), digest_size=16).digest()
+        object.__setattr__(self, "hash", owner)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A block's outcome; every array has one entry a row.
+
+    Attributes
+    ----------
+    raw : float64[n]
+        The detector's own score; NaN while it warms and for a missing value.
+    learning : bool[n]
+        Whether the row came before the model could judge: score 0, no decision.
+    score : float64[n]
+        0-100, `detectors.calibration.score_of` the decades.
+    decades : float64[n]
+        Decades of surprise of the raw score.
+    surprise : float64[n]
+        Decades of surprise of ``decades`` itself: 10**-surprise of this series' rows look so.
+    expected, lower, upper : float64[n]
+        Expected value and band, in the unit of the values; NaN before the first value.
+    confidence : float64[n]
+        0-100: data quality times maturity, see `SeriesModel`.
+    points : int64[n]
+        Values learnt, this row's included.
+    flagged : bool[n] or None
+        What the threshold on the raw score says, where the model has one.
+    attribution : dict of row -> float64[d]
+        As in `detectors.base.RawScores`.
+    neighbour : int64[n]
+        As in `detectors.base.RawScores`.
+    """
+
+    raw: Floats
+    learning: NDArray[np.bool_]
+    score: Floats
+    decades: Floats
+    surprise: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    confidence: Floats
+    points: Integers
+    flagged: NDArray[np.bool_] | None
+    attribution: dict[int, Floats]
+    neighbour: Integers
+
+
+class SeriesModel:
+    """The model of one series.
+
+    Confidence is ``100 * q * (1 - exp(-n / MATURITY_POINTS))`` with n the values learnt and q the
+    share of rows that were measured, not imputed, over the last `QUALITY_MEMORY` rows.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What to make.
+    seed : int
+        Source of all randomness, 0 <= seed < 2**63.
+    """
+
+    def __init__(self, spec: ModelSpec, seed: int) -> None:
+        self.spec = spec
+        self.detector: Detector = DETECTORS[spec.kind](spec.parameters, seed)
+        self._start()
+
+    def _start(self) -> None:
+        low, high = self.detector.raw_range
+        self._calibration = Calibration(low, high)
+        self._surprise = Calibration(0.0, 16.0, smallest_excess=0.1)
+        self._band = np.zeros(band.CELLS)
+        self._progress = np.array([0.0, 1.0, 0.0])  # values learnt, quality, rows consumed
+        self._threshold: Threshold | None = (
+            None if self.spec.threshold is None else make_threshold(self.spec.threshold)
+        )
+
+    def score_and_learn(
+        self,
+        values: Floats,
+        times: Integers | None = None,
+        imputed: NDArray[np.bool_] | None = None,
+    ) -> Scores:
+        """Score each row with all before it, then learn it.
+
+        Parameters
+        ----------
+        values : float64[n]
+            In stream order; NaN means missing.
+        times : int64[n], optional
+            Event times, microseconds since 1970; for models that know the clock.
+        imputed : bool[n], optional
+            Rows that a gap policy filled in.
+        """
+        values = np.ascontiguousarray(values, np.float64)
+        rows = values.shape[0]
+        before = self._calibration.state[2]
+        found = self.detector.score_and_learn(values, self._calibration)
+        judged = np.cumsum(~np.isnan(found.raw)) - ~np.isnan(found.raw)
+        learning = np.isnan(found.raw) | (before + judged < WARM_ROWS)
+        level = np.empty(rows)
+        half_width = np.empty(rows)
+        band.expect(self._band, values, level, half_width)
+        expected = np.where(np.isnan(found.expected), level, found.expected)
+        confidence, points = self._mature(values, imputed)
+        return Scores(
+            raw=found.raw,
+            learning=learning,
+            score=score_of(found.decades),
+            decades=found.decades,
+            surprise=self._surprise.decades(np.where(learning, np.nan, found.decades)),
+            expected=expected,
+            lower=expected - half_width,
+            upper=expected + half_width,
+            confidence=confidence,
+            points=points,
+            flagged=None if self._threshold is None else self._threshold.flag(found.raw),
+            attribution=found.attribution,
+            neighbour=found.neighbour,
+        )
+
+    def _mature(
+        self, values: Floats, imputed: NDArray[np.bool_] | None
+    ) -> tuple[Floats, Integers]:
+        points = int(self._progress[0]) + np.cumsum(~np.isnan(values))
+        measured = np.ones(values.shape[0]) if imputed is None else (~imputed).astype(np.float64)
+        quality = np.empty(values.shape[0])
+        level = self._progress[1]
+        if level == 1.0 and measured.all():
+            quality[:] = 1.0
+        else:
+            for i, share in enumerate(measured):
+                level += (share - level) / QUALITY_MEMORY
+                quality[i] = level
+        if values.shape[0]:
+            self._progress[:] = points[-1], quality[-1], self._progress[2] + values.shape[0]
+        return 100.0 * quality * -np.expm1(-points / MATURITY_POINTS), points
+
+    @property
+    def rows(self) -> int:
+        """Rows consumed, missing ones included."""
+        return int(self._progress[2])
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of the live model, in bytes."""
+        cells = self._calibration.state.nbytes + self._surprise.state.nbytes
+        extra = 0 if self._threshold is None else self._threshold.state.nbytes
+        return self.detector.state_bytes + cells + self._band.nbytes + extra
+
+    def to_bytes(self) -> bytes:
+        """The whole model, lossless."""
+        arrays = {
+            "model.calibration": self._calibration.state,
+            "model.surprise": self._surprise.state,
+            "model.band": self._band,
+            "model.progress": self._progress,
+        }
+        if self._threshold is not None:
+            arrays["model.threshold"] = self._threshold.state
+        return pack(self.spec.hash, {**arrays, **self.detector.to_arrays()})
+
+    @classmethod
+    def from_bytes(cls, spec: ModelSpec, state: bytes) -> SeriesModel:
+        """The model that `to_bytes` stored.
+
+        Raises
+        ------
+        detectors.state.StateError
+            The bytes are damaged or of a model with another spec.
+        """
+        arrays = unpack(spec.hash, state)
+        model = cls.__new__(cls)
+        model.spec = spec
+        model.detector = DETECTORS[spec.kind].from_arrays(spec.parameters, arrays)
+        model._start()
+        model._calibration.state[:] = arrays["model.calibration"]
+        model._surprise.state[:] = arrays["model.surprise"]
+        model._band[:] = arrays["model.band"]
+        model._progress[:] = arrays["model.progress"]
+        if model._threshold is not None:
+            model._threshold.state[:] = arrays["model.threshold"]
+        return model

@@ -1,0 +1,1 @@
+"""The on-campus bookstore AnyBooks: sales transactions with injected anomalies."""

@@ -1,0 +1,1 @@
+"""A stream of bare numbers, for the left discord detector."""

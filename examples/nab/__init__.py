@@ -1,0 +1,1 @@
+"""The Numenta Anomaly Benchmark as one keyed stream."""

@@ -1,0 +1,1 @@
+"""The wiring: from a job file to a running pipeline."""

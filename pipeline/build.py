@@ -1,0 +1,74 @@
+"""The whole graph, in the order of the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+
+from pipeline.endpoints import ReadSource, WriteLakeTable, WriteLines, WriteObject
+from pipeline.job import Job
+from pipeline.plan import detections_of, fields_of
+from transforms import detect, parse
+from transforms.balance import Balance
+from transforms.detect import DetectFn, Settings
+from transforms.parse import ParseFn
+from transforms.silence import MarkInputEnd
+
+
+def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
+    """Read, parse, score and decide by series, write; every label is the identity of saved state.
+
+    Parameters
+    ----------
+    pipeline : beam.Pipeline
+        Where the steps are added.
+    job : Job
+        What is read, watched and written.
+    settings : Settings
+        How the stateful step runs; no result depends on it.
+    """
+    detections = detections_of(job)
+    sinks = job.sinks
+
+    parsed = (
+        pipeline
+        | "Read" >> ReadSource(job)
+        | "Parse"
+        >> beam.ParDo(ParseFn(job.source.format, fields_of(job))).with_outputs(
+            parse.DEAD, parse.TALLY, main="blocks"
+        )
+    )
+    blocks = parsed.blocks | "Keyed" >> beam.Map(_same).with_output_types(tuple[str, bytes])
+    fills = frozenset(name for name, each in detections.items() if each.fills)
+    if fills:
+        marks = blocks | "MarkInputEnd" >> MarkInputEnd(fills)
+        blocks = (blocks, marks) | "WithMarks" >> beam.Flatten()
+    found = blocks | "Detect" >> beam.ParDo(DetectFn(detections, settings)).with_outputs(
+        detect.ALERTS, detect.LATE, detect.TALLY, detect.LEFT_DISCORDS, main="results"
+    )
+
+    shown = (
+        found[detect.LEFT_DISCORDS] if sinks.results.format == "left_discords" else found.results
+    )
+    shown | "ResultLines" >> beam.Map(_lines) | "WriteResults" >> WriteLines(sinks.results.path)
+    found[detect.LATE] | "WriteLate" >> WriteLines(sinks.late_path)
+    parsed[parse.DEAD] | "WriteDeadLetters" >> WriteLines(sinks.dead_letters_path)
+    if sinks.alerts:
+        found[detect.ALERTS] | "WriteAlerts" >> WriteLines(sinks.alerts.path)
+    if sinks.lake:
+        by_date = found.results | "ByDate" >> beam.Map(lambda row: (row[1], row[2]))
+        by_date | "LakeResults" >> WriteLakeTable(job, "results")
+        found[detect.LATE] | "LakeLate" >> WriteLakeTable(job, "late")
+        parsed[parse.DEAD] | "LakeDeadLetters" >> WriteLakeTable(job, "dead_letters")
+    tallies = (parsed[parse.TALLY], found[detect.TALLY]) | "Tallies" >> beam.Flatten()
+    balance = tallies | "Balance" >> Balance(list(detections))
+    balance | "WriteBalance" >> WriteObject(sinks.balance_path)
+
+
+def _same(element: Any) -> Any:
+    return element
+
+
+def _lines(result: tuple[str, str, bytes]) -> bytes:
+    return result[2]

@@ -1,0 +1,79 @@
+"""The Direct runner, in this process: bounded jobs, tests, the laptop.
+
+``--runner=DirectRunner`` means Beam's FnApiRunner here, named outright: Beam's own switch first
+tries to fetch a Prism binary from the network, and falls back without a word.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from rich.console import Console
+
+from transforms import progress
+
+NAMES = ("DirectRunner", "direct")
+_PLAIN_SECONDS = 10.0
+_LIVE_SECONDS = 0.5
+
+
+def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
+    """Build a bounded pipeline and run it to its end, with a line of progress on standard error.
+
+    ``--direct_num_workers=N --direct_running_mode=multi_processing`` spreads the series over N
+    processes; the display then shows only what this one does.
+    """
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    runner = fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(provision))
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    build(pipeline)
+    several = options.view_as(DirectOptions).direct_num_workers != 1
+    with _display(hidden=several):
+        pipeline.run().wait_until_finish()
+
+
+@contextmanager
+def _display(hidden: bool) -> Iterator[None]:
+    console = Console(stderr=True)
+    before = progress.counts()
+    started = time.monotonic()
+    done = threading.Event()
+
+    def text() -> str:
+        now: dict[str, Any] = {k: v - before.get(k, 0) for k, v in progress.counts().items()}
+        parts = [f"{now.get('read', 0):,} records read", f"{now.get('scored', 0):,} points scored"]
+        if now.get("rebuilt"):
+            parts.append(f"{now['rebuilt']:,} models rebuilt")
+        return f"{time.monotonic() - started:6.1f} s   " + "   ".join(parts)
+
+    def show() -> None:
+        if sys.stderr.isatty():
+            with console.status(text()) as status:
+                while not done.wait(_LIVE_SECONDS):
+                    status.update(text())
+        else:
+            while not done.wait(_PLAIN_SECONDS):
+                console.print(text(), highlight=False)
+
+    if hidden:
+        yield
+        return
+    thread = threading.Thread(target=show, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    console.print(text(), highlight=False)

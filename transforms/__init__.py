@@ -1,0 +1,1 @@
+"""The stream: one file a step, in the order of the data."""

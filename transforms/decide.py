@@ -1,0 +1,266 @@
+"""From scores to decisions, and from decisions to alerts: rules, one alert an anomaly, recovery.
+
+Scores are never changed here. A row's decision is 1 when its score passes the threshold and the
+rules let it; an alert is an event: it opens at the first such row, and closes when
+``recovery_after`` rows in succession had none. For a quiet period after that, only a row that
+scores higher than the whole of the last alert opens another.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.model import Scores
+from transforms.aggregate import Rows
+from transforms.records import MICROSECONDS, Floats
+
+WEEK = 7 * 86_400 * MICROSECONDS
+LEAST_ROWS_FOR_A_RATE = 30
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes a decision and an alert; may change at any time, it is no part of the model.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Decide on score > threshold, 0-100. None with no ``alerts_per_week`` either: the model's
+        own threshold on the raw score decides.
+    alerts_per_week : float, optional
+        Decide on surprise instead: so many rows of a week of this series are expected to pass.
+    direction : str
+        ``both``, ``up`` or ``down``: which side of the expected value counts.
+    min_absolute_deviation : float
+        Least distance from the expected value, in the measure's unit.
+    min_relative_deviation : float
+        Least distance from the expected value, as a share of its absolute value.
+    n, m : int
+        Decide only when n of the last m rows pass all of the above.
+    quiet_rows, quiet_time : int
+        Length of the quiet period, in rows and in microseconds; it ends when both have passed.
+    recovery_after : int
+        Rows without a decision after which an alert is over.
+    """
+
+    threshold: float | None = 70.0
+    alerts_per_week: float | None = None
+    direction: str = "both"
+    min_absolute_deviation: float = 0.0
+    min_relative_deviation: float = 0.0
+    n: int = 1
+    m: int = 1
+    quiet_rows: int = 50
+    quiet_time: int = 0
+    recovery_after: int = 10
+
+
+@dataclass(frozen=True)
+class AlertState:
+    """What decisions so far leave behind for the next row of a series.
+
+    Parameters
+    ----------
+    rows : int
+        Rows decided so far.
+    first_time : int
+        Start of the first row.
+    recent : tuple of bool
+        Whether the last m - 1 rows passed.
+    last : int
+        Number of the last row with a decision, -1 before the first.
+    last_time : int
+        Its start.
+    peak : float
+        Highest score since the last alert opened.
+    open : tuple of (str, int) or None
+        ID and start of the alert that is open.
+    """
+
+    rows: int = 0
+    first_time: int = 0
+    recent: tuple[bool, ...] = ()
+    last: int = -1
+    last_time: int = 0
+    peak: float = 0.0
+    open: tuple[str, int] | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> AlertState:
+        """The state that `to_plain` described."""
+        opened = plain["open"]
+        return cls(
+            **{**plain, "recent": tuple(plain["recent"]), "open": opened and (opened[0], opened[1])}
+        )
+
+
+class Event(NamedTuple):
+    """An alert that opened (``alert``) or closed (``recovery``).
+
+    Attributes
+    ----------
+    kind : str
+        ``alert`` or ``recovery``.
+    row : int
+        Row of the block that it came with.
+    alert_id : str
+        The result ID of the row that opened the alert.
+    since : int
+        Start of the period that opened it, microseconds since 1970.
+    peak : float
+        Highest score of the alert so far.
+    """
+
+    kind: str
+    row: int
+    alert_id: str
+    since: int
+    peak: float
+
+
+class Decisions(NamedTuple):
+    """A block's decisions.
+
+    Attributes
+    ----------
+    decided : bool[n]
+        anomalyDecision.
+    reasons : dict of row -> str
+        Why a row that passed the threshold was decided so, or raised no alert.
+    events : list of Event
+        In the order of the rows.
+    state : AlertState
+        For the next block.
+    """
+
+    decided: NDArray[np.bool_]
+    reasons: dict[int, str]
+    events: list[Event]
+    state: AlertState
+
+
+def decide(
+    rows: Rows, scores: Scores, result_ids: list[str], rules: Rules, state: AlertState
+) -> Decisions:
+    """Decide a block of rows of one series; equal however the rows are cut into blocks."""
+    if state.rows == 0 and len(rows):
+        state = replace(state, first_time=int(rows.starts[0]))
+    reasons: dict[int, str] = {}
+    passes = _pass_rules(rows, scores, rules, _above(rows, scores, rules, state), reasons)
+    decided, recent = _n_of_m(passes, rules, state.recent, reasons)
+    state = replace(state, recent=recent)
+    events: list[Event] = []
+    for i in np.flatnonzero(decided & ~rows.history).tolist():
+        state = _recover(rows, rules, state, state.rows + i, events)
+        number, start, score = state.rows + i, int(rows.starts[i]), float(scores.score[i])
+        if state.open is not None:
+            state = replace(state, peak=max(state.peak, score))
+        elif _is_quiet(rules, state, number, start) and score <= state.peak:
+            reasons[i] = "quiet period: no stronger than the alert before"
+        else:
+            state = replace(state, open=(result_ids[i], start), peak=score)
+            events.append(Event("alert", i, result_ids[i], start, score))
+        state = replace(state, last=number, last_time=start)
+    state = _recover(rows, rules, state, state.rows + len(rows), events)
+    return Decisions(decided, reasons, events, replace(state, rows=state.rows + len(rows)))
+
+
+def _above(rows: Rows, scores: Scores, rules: Rules, state: AlertState) -> NDArray[np.bool_]:
+    if rules.threshold is not None:
+        return (scores.score > rules.threshold) & ~scores.learning
+    if rules.alerts_per_week is not None:
+        limit = _surprise_limit(rows, rules.alerts_per_week, state)
+        return (scores.surprise > limit) & ~scores.learning
+    if scores.flagged is None:
+        raise ValueError("no threshold, no alerts_per_week, and the model has no threshold of its own")
+    return scores.flagged & ~scores.learning
+
+
+def _surprise_limit(rows: Rows, alerts_per_week: float, state: AlertState) -> Floats:
+    """Decades that ``alerts_per_week`` rows a week pass, at the rate at which rows have come."""
+    number = state.rows + np.arange(len(rows))
+    elapsed = np.maximum(rows.starts - state.first_time, 1)
+    per_week = number * (WEEK / elapsed)
+    limit = np.log10(np.maximum(per_week / alerts_per_week, 1.0))
+    return np.where(number < LEAST_ROWS_FOR_A_RATE, math.inf, limit)
+
+
+def _pass_rules(
+    rows: Rows,
+    scores: Scores,
+    rules: Rules,
+    above: NDArray[np.bool_],
+    reasons: dict[int, str],
+) -> NDArray[np.bool_]:
+    passes = above.copy()
+    for i in np.flatnonzero(above).tolist():
+        reason = _held_back(float(rows.values[i] - scores.expected[i]), scores.expected[i], rules)
+        if reason:
+            passes[i] = False
+            reasons[i] = reason
+    return passes
+
+
+def _held_back(deviation: float, expected: float, rules: Rules) -> str | None:
+    if rules.direction == "up" and deviation <= 0:
+        return "direction: not above the expected value"
+    if rules.direction == "down" and deviation >= 0:
+        return "direction: not below the expected value"
+    if abs(deviation) < rules.min_absolute_deviation:
+        return f"deviation {abs(deviation):g} is below the minimum {rules.min_absolute_deviation:g}"
+    least = rules.min_relative_deviation * abs(expected)
+    if abs(deviation) < least:
+        return (
+            f"deviation {abs(deviation):g} is below {rules.min_relative_deviation:g} "
+            f"of the expected {expected:g}"
+        )
+    return None
+
+
+def _n_of_m(
+    passes: NDArray[np.bool_], rules: Rules, recent: tuple[bool, ...], reasons: dict[int, str]
+) -> tuple[NDArray[np.bool_], tuple[bool, ...]]:
+    if rules.m == 1:
+        return passes, ()
+    before = rules.m - 1
+    known = np.zeros(before + len(passes), np.int64)
+    carried = recent[-before:]
+    known[before - len(carried) : before] = carried
+    known[before:] = passes
+    sums = np.cumsum(np.r_[0, known])
+    counts = sums[rules.m :] - sums[: -rules.m]
+    decided = passes & (counts >= rules.n)
+    for i in np.flatnonzero(passes & ~decided).tolist():
+        reasons[i] = f"{counts[i]} of the last {rules.m} rows passed, {rules.n} are asked for"
+    return decided, tuple(bool(x) for x in known[-before:])
+
+
+def _is_quiet(rules: Rules, state: AlertState, number: int, start: int) -> bool:
+    if state.last < 0:
+        return False
+    return (
+        number - state.last <= rules.quiet_rows or start - state.last_time <= rules.quiet_time - 1
+    )
+
+
+def _recover(
+    rows: Rows, rules: Rules, state: AlertState, until: int, events: list[Event]
+) -> AlertState:
+    """Close the open alert if its recovery row comes before row number ``until``."""
+    recovered = state.last + rules.recovery_after
+    if state.open is None or recovered >= until:
+        return state
+    alert_id, since = state.open
+    # a rule may have been shortened since the last block: then the alert closes with this block
+    row = max(recovered - state.rows, 0)
+    events.append(Event("recovery", row, alert_id, since, state.peak))
+    return replace(state, open=None)

@@ -1,0 +1,310 @@
+"""The stateful step: keyed by series, it orders points, closes periods, scores and decides.
+
+`DetectFn.process` only appends a block to the pending bag and sets a timer; it reads no state,
+because a state read is what a runner makes a worker wait for. The timer does everything else in
+one go (`_flush`), for all the points that its due time lets it close. A timer only wakes the step:
+one that is repeated, early or out of order changes nothing.
+
+State of a series
+-----------------
+pending : bag of blocks
+    Points that wait for the watermark.
+head : bytes
+    Points consumed, event time reached, a chained hash of what was consumed, alert state.
+journal : bag of bytes
+    Rows consumed since the snapshot; read only for a rebuild.
+snapshot : bytes
+    The model, rewritten every ``snapshot_rows`` rows.
+
+The model that scores lives in the worker process (`transforms.live_models`). It is used only if it
+has consumed exactly what ``head`` says, else it is rebuilt from snapshot and journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.coders import BytesCoder
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import (
+    BagRuntimeState,
+    BagStateSpec,
+    ReadModifyWriteRuntimeState,
+    ReadModifyWriteStateSpec,
+    RuntimeTimer,
+    TimerSpec,
+    on_timer,
+)
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+
+from transforms import progress
+from transforms.advance import LONG_AGO, Detection, Head, Outcome, advance
+from transforms.live_models import LIVE_MODELS, Journal, ModelKey
+from transforms.records import Block, Series, decode_block, encode_block
+
+ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
+MOST_TIMERS_A_BLOCK = 16
+_END = GlobalWindow().max_timestamp()
+_END_MICROS = int(_END.micros)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the step runs; none of it changes a result.
+
+    Parameters
+    ----------
+    flush_every : int or None
+        Spacing of due times in microseconds; None for bounded input: one flush at its end.
+    snapshot_rows : int
+        Rows between two snapshots of a model.
+    live_bytes : int
+        Most memory for live models in a worker process, in bytes.
+    """
+
+    flush_every: int | None = None
+    snapshot_rows: int = 1024
+    live_bytes: int = 1 << 30
+
+
+class DetectFn(beam.DoFn):
+    """Score and decide every series; see the module.
+
+    Elements are (series key, block as bytes). The main output is (series ID, date, JSON lines);
+    `LEFT_DISCORDS` is the same in LeftDiscords' layout, where the job asks for it; `ALERTS` and
+    `LATE` are JSON, `TALLY` is (detector, counter, number).
+
+    Parameters
+    ----------
+    detections : dict of str to Detection
+        By detector name.
+    settings : Settings
+        How to run.
+    """
+
+    PENDING = BagStateSpec("pending", BytesCoder())
+    HEAD = ReadModifyWriteStateSpec("head", BytesCoder())
+    JOURNAL = BagStateSpec("journal", BytesCoder())
+    SNAPSHOT = ReadModifyWriteStateSpec("snapshot", BytesCoder())
+    DUE = TimerSpec("due", TimeDomain.WATERMARK)
+    EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
+    INPUT_END = TimerSpec("input_end", TimeDomain.WATERMARK)
+
+    def __init__(self, detections: dict[str, Detection], settings: Settings) -> None:
+        self._detections = detections
+        self._settings = settings
+
+    def setup(self) -> None:
+        """Compile the kernels before the first bundle."""
+        for detection in self._detections.values():
+            detection.compile()
+
+    def process(
+        self,
+        element: tuple[str, bytes],
+        pending: BagRuntimeState = beam.DoFn.StateParam(PENDING),
+        due: RuntimeTimer = beam.DoFn.TimerParam(DUE),
+    ) -> None:
+        """Append the block and ask to be woken when its periods are due."""
+        _, data = element
+        pending.add(data)
+        for micros in self._due_times(decode_block(data)):
+            _set(due, micros)
+
+    def _due_times(self, block: Block) -> list[int]:
+        every = self._settings.flush_every
+        if every is None:
+            return [_END_MICROS]
+        detection = self._detections[block.series.detector]
+        times = np.unique(-(-detection.ends(block.times) // every) * every)
+        # a long backlog needs no wake for each period it spans, only enough to make progress
+        step = -(-len(times) // MOST_TIMERS_A_BLOCK) or 1
+        return list(reversed(times[::-1][::step].tolist()))
+
+    @on_timer(DUE)
+    def wake(
+        self,
+        key: str = beam.DoFn.KeyParam,
+        timestamp: Timestamp = beam.DoFn.TimestampParam,
+        pending: BagRuntimeState = beam.DoFn.StateParam(PENDING),
+        head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD),
+        journal: BagRuntimeState = beam.DoFn.StateParam(JOURNAL),
+        snapshot: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(SNAPSHOT),
+        due: RuntimeTimer = beam.DoFn.TimerParam(DUE),
+        expiry: RuntimeTimer = beam.DoFn.TimerParam(EXPIRY),
+        input_end: RuntimeTimer = beam.DoFn.TimerParam(INPUT_END),
+    ) -> Iterator[Any]:
+        """Consume what is due; watch the series while it is silent."""
+        detection = self._detections[key.partition("/")[0]]
+        now = int(timestamp.micros)
+        outcome = self._flush(detection, now, pending, head, journal, snapshot)
+        if outcome is None:
+            return
+        self._watch(detection, outcome, now, due, expiry, input_end)
+        yield from _outputs(outcome)
+
+    def _watch(
+        self,
+        detection: Detection,
+        outcome: Outcome,
+        now: int,
+        due: RuntimeTimer,
+        expiry: RuntimeTimer,
+        input_end: RuntimeTimer,
+    ) -> None:
+        """Wake the series again though it may stay silent: to fill its gaps, then to forget it."""
+        every = self._settings.flush_every
+        if every is None or outcome.head is None:
+            return
+        # the last filled row ends a period after the time to live and is closed one wake later
+        over = outcome.head.last_start + detection.ttl + detection.period + 2 * every
+        expiry.set(_time(over + every))
+        if outcome.watch and not outcome.head.ended and now <= over:
+            _set(due, now // every * every + every)
+            input_end.set(_END)
+
+    @on_timer(INPUT_END)
+    def end_of_input(
+        self, head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD)
+    ) -> None:
+        """Remember that the watermark passed the end of time: nothing is filled in after it."""
+        known = head.read()
+        if known is not None:
+            head.write(Head.from_bytes(known).at_end().to_bytes())
+
+    @on_timer(EXPIRY)
+    def expire(
+        self,
+        key: str = beam.DoFn.KeyParam,
+        timestamp: Timestamp = beam.DoFn.TimestampParam,
+        pending: BagRuntimeState = beam.DoFn.StateParam(PENDING),
+        head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD),
+        journal: BagRuntimeState = beam.DoFn.StateParam(JOURNAL),
+        snapshot: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(SNAPSHOT),
+    ) -> None:
+        """Forget a series that has been silent for its time to live.
+
+        Only frees space: a point that comes after so long a silence starts a new model anyhow.
+        """
+        detection = self._detections[key.partition("/")[0]]
+        known = head.read()
+        if known is None or any(True for _ in pending.read()):
+            return
+        if Head.from_bytes(known).last_start + detection.ttl < int(timestamp.micros):
+            head.clear()
+            journal.clear()
+            snapshot.clear()
+
+    def _flush(
+        self,
+        detection: Detection,
+        due: int,
+        pending: BagRuntimeState,
+        head: ReadModifyWriteRuntimeState,
+        journal: BagRuntimeState,
+        snapshot: ReadModifyWriteRuntimeState,
+    ) -> Outcome | None:
+        blocks = [decode_block(data) for data in pending.read()]
+        known = head.read()
+        before = None if known is None else Head.from_bytes(known)
+        if not blocks and before is None:
+            return None
+        store = _Store(self._settings, journal, snapshot)
+        outcome = advance(
+            detection,
+            before,
+            blocks,
+            due if due < _END_MICROS else None,
+            self._fill_until(before, due),
+            store,
+        )
+        if blocks:
+            pending.clear()
+            for block in outcome.waiting:
+                pending.add(encode_block(block))
+        if outcome.head is not None and outcome.head != before:
+            head.write(outcome.head.to_bytes())
+        return outcome
+
+
+    def _fill_until(self, before: Head | None, due: int) -> int:
+        """How far a silent series may be filled in at a wake.
+
+        Not up to the due time: at the end of input the watermark passes every timer at once, and a
+        timer cannot see that. The timer that was set before that moment may still fire, so it
+        fills up to the due time before its own; `end_of_input`, which fires with it, stops the rest.
+        """
+        if self._settings.flush_every is None or (before is not None and before.ended):
+            return LONG_AGO
+        return due - self._settings.flush_every
+
+
+class _Store:
+    """The models of one series as `advance` sees them: live, or rebuilt from its state cells."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: BagRuntimeState,
+        snapshot: ReadModifyWriteRuntimeState,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._snapshot = snapshot
+
+    def take(self, key: ModelKey) -> Any:
+        """The model that has consumed exactly what ``key`` says."""
+        model = LIVE_MODELS.take(key)
+        if model is not None:
+            return model
+        rows: Iterable[Journal] = (Journal.from_bytes(data) for data in self._journal.read())
+        return key.rebuild(self._snapshot.read(), list(rows))
+
+    def put(self, key: ModelKey, model: Any, since_snapshot: int, consumed: Journal | None) -> int:
+        """Keep the model and what a rebuild needs; rows since the snapshot after it."""
+        if consumed is not None:
+            since_snapshot += len(consumed.values)
+            if since_snapshot >= self._settings.snapshot_rows:
+                self._snapshot.write(model.to_bytes())
+                self._journal.clear()
+                since_snapshot = 0
+            else:
+                self._journal.add(consumed.to_bytes())
+        LIVE_MODELS.put(key, model, self._settings.live_bytes)
+        return since_snapshot
+
+    def forget(self) -> None:
+        """Drop snapshot and journal: a new model starts."""
+        self._journal.clear()
+        self._snapshot.clear()
+
+
+def _time(micros: int) -> Timestamp:
+    return Timestamp(micros=min(micros, _END_MICROS))
+
+
+def _set(timer: RuntimeTimer, micros: int) -> None:
+    """Set a timer under its due time's own tag, so that another's due time never moves it."""
+    timer.set(_time(micros), dynamic_timer_tag=str(micros))
+
+
+def _outputs(outcome: Outcome) -> Iterator[Any]:
+    series: Series = outcome.series
+    progress.add("scored", outcome.tally["scored"])
+    for date, lines in outcome.results:
+        yield series.id, date, lines
+    for date, lines in outcome.left_discords:
+        yield beam.pvalue.TaggedOutput(LEFT_DISCORDS, (series.id, date, lines))
+    for line in outcome.alerts:
+        yield beam.pvalue.TaggedOutput(ALERTS, line)
+    for line in outcome.late:
+        yield beam.pvalue.TaggedOutput(LATE, line)
+    for counter, number in outcome.tally.items():
+        yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))
+
+

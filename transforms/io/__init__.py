@@ -1,0 +1,1 @@
+"""Where data come from and where results go, one file a kind of place."""

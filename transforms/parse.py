@@ -1,0 +1,356 @@
+"""Payloads into blocks of points, one a series and batch; what fails becomes a dead letter."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import apache_beam as beam
+import numpy as np
+import orjson
+
+from transforms import progress
+from transforms.dead_letter import DeadLetter, dead_letter_line
+from transforms.records import (
+    MICROSECONDS,
+    NO_ID,
+    Batch,
+    Block,
+    Series,
+    encode_block,
+    record_id,
+)
+
+DEAD, TALLY = "dead", "tally"
+MOST_PAYLOAD_BYTES = 262_144
+"""A larger payload is refused: no record of one measurement is so large."""
+MOST_VALUE = 1e150
+"""Values beyond this are refused: their squares would leave the range of float64."""
+FUTURE_MICROS = 86_400 * MICROSECONDS
+"""An event time so far ahead of the clock is refused: it would close periods yet to come."""
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_POSITION_BITS = 40
+
+
+class Unusable(Exception):
+    """Why a record cannot be used."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where one detector finds what in a record.
+
+    Parameters
+    ----------
+    detector : str
+        Its name.
+    measure : str
+        Field of the value; also the measure's name.
+    dimensions : tuple of str
+        Fields that name the series.
+    time_field : str or None
+        Field of the event time; None: the broker's time, or with ``counter`` the position.
+    time_format : str
+        ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us`` or ``counter``.
+    time_zone : str
+        Zone of ISO 8601 texts without an offset.
+    step : int
+        ``counter`` only: microseconds between two positions.
+    record_id : str or None
+        Field of the record's ID.
+    by_position : bool
+        Keep the record's position in place of an ID.
+    """
+
+    detector: str
+    measure: str
+    dimensions: tuple[str, ...] = ()
+    time_field: str | None = None
+    time_format: str = "iso8601"
+    time_zone: str = "UTC"
+    step: int = MICROSECONDS
+    record_id: str | None = None
+    by_position: bool = False
+
+
+Record = dict[str, Any]
+Decode = Callable[[bytes], Record]
+
+
+def _json_record(payload: bytes) -> Record:
+    try:
+        record = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise Unusable(f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise Unusable(f"not a JSON object but {_shown(record)}")
+    return record
+
+
+def _csv_decoder(header: bytes) -> Decode:
+    names = next(csv.reader([header.decode("utf-8-sig")]), [])
+
+    def decode(payload: bytes) -> Record:
+        try:
+            cells = next(csv.reader([payload.decode()], strict=True), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Unusable(f"not a CSV line in UTF-8: {error}") from error
+        if len(cells) != len(names):
+            raise Unusable(f"{len(cells)} cells, the header has {len(names)}")
+        return dict(zip(names, cells, strict=True))
+
+    return decode
+
+
+def _number_decoder(measure: str) -> Decode:
+    def decode(payload: bytes) -> Record:
+        try:
+            return {measure: payload.decode()}
+        except UnicodeDecodeError as error:
+            raise Unusable(f"not a number in UTF-8: {error}") from error
+
+    return decode
+
+
+def decoder(payload_format: str, header: bytes, measure: str) -> Decode:
+    """What turns one payload into a record of fields, or raises `Unusable`."""
+    if payload_format == "csv":
+        return _csv_decoder(header)
+    if payload_format == "number":
+        return _number_decoder(measure)
+    return _json_record
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _value(record: Record, field: str) -> float:
+    value = record.get(field)
+    if value is None:
+        raise Unusable(f"field {field!r} is missing" if field not in record else f"{field} is null")
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise Unusable(f"{field} is not a number: {_shown(value)}") from None
+    elif type(value) is not int and type(value) is not float:
+        raise Unusable(f"{field} is not a number: {_shown(value)}")
+    if not math.isfinite(value):
+        raise Unusable(f"{field} is not finite: {value}")
+    if not -MOST_VALUE <= value <= MOST_VALUE:
+        raise Unusable(f"{field} is beyond +-{MOST_VALUE:g}: {_shown(value)}")
+    return float(value)
+
+
+def _dimension(record: Record, field: str) -> str:
+    value = record.get(field)
+    if value is None:
+        raise Unusable(f"dimension {field!r} is missing")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return orjson.dumps(value).decode()
+    raise Unusable(f"dimension {field} is neither text nor a number: {_shown(value)}")
+
+
+def _iso_micros(text: object, zone: ZoneInfo | None) -> int:
+    if not isinstance(text, str):
+        raise Unusable(f"event time is not ISO 8601 text: {_shown(text)}")
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise Unusable(f"event time is not ISO 8601: {_shown(text)}") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone or dt.UTC)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * MICROSECONDS + since.microseconds
+
+
+def _unix_micros(value: object, unit: int) -> int:
+    if isinstance(value, str):
+        try:
+            value = float(value) if not value.strip().lstrip("-").isdigit() else int(value)
+        except ValueError:
+            raise Unusable(f"event time is not a number: {_shown(value)}") from None
+    if type(value) is int:
+        return value * unit
+    if type(value) is not float or not math.isfinite(value):
+        raise Unusable(f"event time is not a finite number: {_shown(value)}")
+    return round(value * unit)
+
+
+_UNITS = {"unix_s": MICROSECONDS, "unix_ms": 1000, "unix_us": 1}
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo | None:
+    return None if name == "UTC" else ZoneInfo(name)
+
+
+def _event_time(record: Record, fields: Fields, position: int, broker_time: int) -> int:
+    if fields.time_format == "counter" and fields.time_field is None:
+        return position * fields.step
+    if fields.time_field is None:
+        return broker_time
+    value = record.get(fields.time_field)
+    if value is None:
+        raise Unusable(f"event time field {fields.time_field!r} is missing")
+    if fields.time_format == "iso8601":
+        return _iso_micros(value, _zone(fields.time_zone))
+    if fields.time_format == "counter":
+        return _unix_micros(value, 1) * fields.step
+    return _unix_micros(value, _UNITS[fields.time_format])
+
+
+def _checked_time(micros: int, latest: int) -> int:
+    if micros < 0:
+        raise Unusable("event time is before 1970")
+    if micros > latest:
+        raise Unusable(
+            "event time is more than a day in the future: "
+            f"{micros // MICROSECONDS} seconds since 1970"
+        )
+    return micros
+
+
+Columns = tuple[list[int], list[float], list[int]]
+
+
+def parse_batch(
+    batch: Batch, payload_format: str, detectors: tuple[Fields, ...], now: int
+) -> tuple[list[Block], list[DeadLetter]]:
+    """One block a series and detector, and the records that none or not all could use.
+
+    Parameters
+    ----------
+    batch : Batch
+        What was read.
+    payload_format : str
+        ``json``, ``csv`` or ``number``.
+    detectors : tuple of Fields
+        Where each detector finds what.
+    now : int
+        The clock, microseconds since 1970; only to refuse event times in the far future.
+    """
+    decode = decoder(payload_format, batch.header, detectors[0].measure)
+    found: dict[tuple[int, tuple[str, ...]], Columns] = {}
+    dead: list[DeadLetter] = []
+    for i, payload in enumerate(batch.payloads):
+        try:
+            if len(payload) > MOST_PAYLOAD_BYTES:
+                raise Unusable(f"{len(payload)} bytes, at most {MOST_PAYLOAD_BYTES} are allowed")
+            record = decode(payload)
+        except Unusable as error:
+            dead.append(DeadLetter(i, str(error)))
+            continue
+        for number, fields in enumerate(detectors):
+            try:
+                _take(record, batch, i, number, fields, now + FUTURE_MICROS, found)
+            except Unusable as error:
+                dead.append(DeadLetter(i, str(error), fields.detector))
+    return _blocks(batch, detectors, found), dead
+
+
+def _take(
+    record: Record,
+    batch: Batch,
+    i: int,
+    number: int,
+    fields: Fields,
+    latest: int,
+    found: dict[tuple[int, tuple[str, ...]], Columns],
+) -> None:
+    position = batch.first_position + i
+    value = _value(record, fields.measure)
+    micros = _checked_time(_event_time(record, fields, position, batch.time), latest)
+    identity = int(NO_ID)
+    if fields.by_position:
+        identity = (batch.ordinal << _POSITION_BITS) + position
+    elif fields.record_id is not None:
+        identity = record_id(_dimension_or_id(record, fields.record_id))
+    names = tuple([_dimension(record, name) for name in fields.dimensions])
+    columns = found.get((number, names))
+    if columns is None:
+        columns = found[number, names] = ([], [], [])
+    columns[0].append(micros)
+    columns[1].append(value)
+    columns[2].append(identity)
+
+
+def _dimension_or_id(record: Record, field: str) -> object:
+    value = record.get(field)
+    if value is None:
+        raise Unusable(f"record ID {field!r} is missing")
+    return value
+
+
+def _blocks(
+    batch: Batch,
+    detectors: tuple[Fields, ...],
+    found: dict[tuple[int, tuple[str, ...]], Columns],
+) -> list[Block]:
+    blocks = []
+    for (number, values), (times, points, ids) in found.items():
+        fields = detectors[number]
+        dimensions = tuple(zip(fields.dimensions, values, strict=True))
+        blocks.append(
+            Block(
+                Series(fields.detector, fields.measure, dimensions),
+                np.array(times, np.int64),
+                np.array(points, np.float64),
+                np.array(ids, np.int64),
+                batch.history,
+            )
+        )
+    return blocks
+
+
+class ParseFn(beam.DoFn):
+    """Batches into (series key, block as bytes); `DEAD` and `TALLY` beside.
+
+    Parameters
+    ----------
+    payload_format : str
+        ``json``, ``csv`` or ``number``.
+    detectors : tuple of Fields
+        Where each detector finds what.
+    clock : callable, optional
+        Seconds since 1970, for tests.
+    """
+
+    def __init__(
+        self,
+        payload_format: str,
+        detectors: tuple[Fields, ...],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._format = payload_format
+        self._detectors = detectors
+        self._clock = clock
+
+    def process(self, batch: tuple[Any, ...]) -> Iterator[Any]:
+        """Parse a batch."""
+        batch = Batch(*batch)
+        now = int(self._clock() * MICROSECONDS)
+        blocks, dead = parse_batch(batch, self._format, self._detectors, now)
+        for block in blocks:
+            yield block.series.key, encode_block(block)
+        for letter in dead:
+            line = dead_letter_line(batch, letter, "parse")
+            yield beam.pvalue.TaggedOutput(DEAD, line)
+        progress.add("read", len(batch.payloads))
+        progress.add("bytes", sum(map(len, batch.payloads)))
+        for fields in self._detectors:
+            refused = sum(letter.detector in (None, fields.detector) for letter in dead)
+            counters = {"read": len(batch.payloads), "dead": refused}
+            for counter, number in counters.items():
+                yield beam.pvalue.TaggedOutput(TALLY, (fields.detector, counter, number))

@@ -1,0 +1,190 @@
+"""The records that move between steps: series, blocks of points, batches of payloads.
+
+Between steps a block is bytes, by the codec here: an explicit format, because what a runner writes
+into a checkpoint must not depend on class names or on a Beam version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+MICROSECONDS = 1_000_000
+NO_ID = np.int64(0)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of one detector.
+
+    Parameters
+    ----------
+    detector : str
+        Name of the detector in the job.
+    measure : str
+        Name of the measured field.
+    dimensions : tuple of (str, str)
+        Name and value of each dimension, in the job's order.
+    """
+
+    detector: str
+    measure: str
+    dimensions: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the canonical measure and dimensions (names sorted), 64 hex digits."""
+        canonical = orjson.dumps([self.measure, sorted(self.dimensions)])
+        return hashlib.sha256(canonical).hexdigest()
+
+    @cached_property
+    def key(self) -> str:
+        """The key that state is kept under: detector and series ID."""
+        return f"{self.detector}/{self.id}"
+
+    @cached_property
+    def seed(self) -> int:
+        """The model's seed, 63 bits from the key, so that equal input gives equal output."""
+        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:8], "big") >> 1
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, for blocks and state."""
+        return orjson.dumps([self.detector, self.measure, self.dimensions])
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def from_bytes(cls, text: bytes) -> Series:
+        """The series that `to_bytes` wrote."""
+        detector, measure, dimensions = orjson.loads(text)
+        return cls(detector, measure, tuple((name, value) for name, value in dimensions))
+
+
+class Batch(NamedTuple):
+    """Payloads of one source, in its order, as read.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from: a file's path, a topic.
+    first_position : int
+        Position of the first payload; the others follow by one each.
+    ordinal : int
+        Rank of the source among the job's sources, from 0.
+    history : bool
+        Learnt to warm the models up; raises no alert.
+    time : int
+        The broker's time, or the file's last change; microseconds since 1970.
+    header : bytes
+        CSV only: the file's header line.
+    payloads : list of bytes
+        The records, untouched.
+    """
+
+    source: str
+    first_position: int
+    ordinal: int
+    history: bool
+    time: int
+    header: bytes
+    payloads: list[bytes]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points of one series, in the order they were read.
+
+    Attributes
+    ----------
+    series : Series
+        Whose points they are.
+    times : int64[n]
+        Event times, microseconds since 1970.
+    values : float64[n]
+        Measured values, finite.
+    ids : int64[n]
+        Record IDs, or positions where the job orders by position; zeros where it names neither.
+    history : bool
+        Whether they come from history files.
+    until : int or None
+        Set on a mark (n = 0): the bounded input as a whole reached this event time, so that gaps
+        at the series' end may be filled up to it.
+    """
+
+    series: Series
+    times: Integers
+    values: Floats
+    ids: Integers
+    history: bool = False
+    until: int | None = None
+
+    @classmethod
+    def mark(cls, series: Series, until: int) -> Block:
+        """An empty block that says how far the bounded input reaches."""
+        none = np.empty(0, np.int64)
+        return cls(series, none, np.empty(0), none, until=until)
+
+
+_BLOCK_HEAD = struct.Struct("<2sBBIIq")
+_BLOCK_MAGIC = b"B1"
+_HISTORY, _MARK = 1, 2
+
+
+def encode_block(block: Block) -> bytes:
+    """A block as bytes: head, series, then the three columns, little-endian."""
+    series = block.series.to_bytes()
+    flags = (_HISTORY if block.history else 0) | (_MARK if block.until is not None else 0)
+    head = _BLOCK_HEAD.pack(
+        _BLOCK_MAGIC, flags, 0, len(series), len(block.times), block.until or 0
+    )
+    columns = (block.times, block.values, block.ids)
+    return head + series + b"".join(column.tobytes() for column in columns)
+
+
+def decode_block(data: bytes) -> Block:
+    """The block that `encode_block` wrote; its arrays are read-only views."""
+    magic, flags, _, series_size, rows, until = _BLOCK_HEAD.unpack_from(data)
+    if magic != _BLOCK_MAGIC:
+        raise ValueError(f"not a block: starts with {magic!r}, expected {_BLOCK_MAGIC!r}")
+    start = _BLOCK_HEAD.size + series_size
+    return Block(
+        series=Series.from_bytes(data[_BLOCK_HEAD.size : start]),
+        times=np.frombuffer(data, "<i8", rows, start),
+        values=np.frombuffer(data, "<f8", rows, start + 8 * rows),
+        ids=np.frombuffer(data, "<i8", rows, start + 16 * rows),
+        history=bool(flags & _HISTORY),
+        until=until if flags & _MARK else None,
+    )
+
+
+def record_id(value: object) -> int:
+    """A record's ID as 64 bits: a small integer is itself, anything else is hashed."""
+    if type(value) is int and -(2**62) < value < 2**62:
+        return value
+    digest = hashlib.blake2b(str(value).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def text_times(times: Integers) -> list[str]:
+    """Event times as ``YYYY-MM-DD HH:MM:SS`` in UTC, with the fraction only where there is one."""
+    texts = np.datetime_as_string(times.astype("M8[us]"), unit="us")
+    whole = times % MICROSECONDS == 0
+    return [
+        text[:10] + " " + (text[11:19] if is_whole else text[11:])
+        for text, is_whole in zip(texts.tolist(), whole.tolist(), strict=True)
+    ]
+
+
+def dimension_list(dimensions: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Dimensions as the result record has them."""
+    return [{"name": name, "value": value} for name, value in dimensions]

@@ -1,0 +1,143 @@
+"""Scored rows as JSON lines: the stack's result record, and LeftDiscords' record.
+
+A block's columns are formatted whole and joined row by row: the fields and their order are
+`transforms.schema.RESULT`'s. No field holds a wall-clock time, so the same input gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from detectors.model import Scores
+from transforms import schema
+from transforms.aggregate import Rows
+from transforms.decide import Event
+from transforms.records import Series, dimension_list, text_times
+
+_ID = struct.Struct("<qqq")
+
+
+def result_ids(series: Series, model_hash: bytes, rows: Rows) -> list[str]:
+    """Each row's ID: a hash of detector, series, period and model parameters; 32 hex digits."""
+    base = hashlib.blake2b(series.key.encode() + b"\0" + model_hash, digest_size=16)
+    ids = []
+    periods = zip(rows.starts.tolist(), rows.ends.tolist(), rows.identities.tolist(), strict=True)
+    for period in periods:
+        digest = base.copy()
+        digest.update(_ID.pack(*period))
+        ids.append(digest.hexdigest())
+    return ids
+
+
+def _numbers(column: NDArray[Any]) -> list[bytes]:
+    """A column of numbers as JSON; NaN and infinities become null."""
+    text = orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text[1:-1].split(b",") if len(column) else []
+
+
+def _texts(texts: list[str]) -> list[bytes]:
+    return [b'"' + text.encode() + b'"' for text in texts]
+
+
+def _choice(rows: NDArray[np.bool_], yes: bytes, no: bytes) -> list[bytes]:
+    return [yes if row else no for row in rows.tolist()]
+
+
+def _sparse(rows: int, found: dict[int, Any]) -> list[bytes]:
+    column = [b"null"] * rows
+    for row, value in found.items():
+        column[row] = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    return column
+
+
+def result_lines(
+    series: Series,
+    rows: Rows,
+    scores: Scores,
+    decided: NDArray[np.bool_],
+    reasons: dict[int, str],
+    threshold: float | None,
+    ids: list[str],
+) -> list[bytes]:
+    """One JSON object a row, in the order of the rows, without line ends."""
+    starts = _texts(text_times(rows.starts))
+    points = rows.starts is rows.ends
+    columns: dict[str, Any] = {
+        "detectorName": repeat(orjson.dumps(series.detector)),
+        "measure": repeat(orjson.dumps(series.measure)),
+        "timeseriesId": repeat(orjson.dumps(series.id)),
+        "anomalyDecisionThreshold": repeat(orjson.dumps(threshold)),
+        "dimensionList": repeat(orjson.dumps(dimension_list(series.dimensions))),
+        "aggregatedMeasureValue": _numbers(rows.values),
+        "anomalyScore": _numbers(np.where(scores.learning, 0.0, scores.score)),
+        "detectionPeriodStartTime": starts,
+        "detectionPeriodEndTime": starts if points else _texts(text_times(rows.ends)),
+        "processedDataPoints": _numbers(scores.points),
+        "anomalyConfidenceScore": _numbers(scores.confidence),
+        "anomalyDecision": _choice(decided, b"1", b"0"),
+        "modelStage": _choice(scores.learning, b'"LEARNING"', b'"INFERENCE"'),
+        "expectedValue": _numbers(scores.expected),
+        "expectedLower": _numbers(scores.lower),
+        "expectedUpper": _numbers(scores.upper),
+        "rawScore": _numbers(scores.raw),
+        "surprise": _numbers(np.where(scores.learning, np.nan, scores.surprise)),
+        "attribution": _sparse(
+            len(rows), {row: np.round(share, 6) for row, share in scores.attribution.items()}
+        ),
+        "decisionReason": _sparse(len(rows), reasons),
+        "imputed": _choice(rows.imputed, b"true", b"false"),
+        "resultId": _texts(ids),
+    }
+    pieces: list[Any] = []
+    for position, name in enumerate(schema.RESULT.names):
+        pieces.append(repeat((b"," if position else b"{") + orjson.dumps(name) + b":"))
+        pieces.append(columns[name])
+    return [b"".join(line) + b"}" for line in zip(*pieces, strict=False)]
+
+
+def left_discords_lines(
+    rows: Rows, scores: Scores, decided: NDArray[np.bool_], distance: NDArray[np.float64]
+) -> list[bytes]:
+    """The records of LeftDiscords: index (from 1), input, mp, anomalyTag.
+
+    ``mp`` is the distance to the nearest earlier subsequence; 0.0 while there is none, as there.
+    """
+    tags = np.where(decided, b"IS_ANOMALY", b"IS_NOT_ANOMALY").astype(object)
+    tags[scores.learning] = b"INITIALISING"
+    distance = np.where(np.isnan(distance), 0.0, distance)
+    return [
+        b'{"index":' + index + b',"input":' + value + b',"mp":' + mp + b',"anomalyTag":"' + tag + b'"}'
+        for index, value, mp, tag in zip(
+            _numbers(scores.points), _numbers(rows.values), _numbers(distance), tags, strict=True
+        )
+    ]
+
+
+def alert_line(series: Series, rows: Rows, scores: Scores, event: Event, ids: list[str]) -> bytes:
+    """An alert or a recovery as JSON."""
+    row = event.row
+    expected = float(scores.expected[row])
+    record = {
+        "event": event.kind,
+        "alertId": event.alert_id,
+        "detectorName": series.detector,
+        "measure": series.measure,
+        "timeseriesId": series.id,
+        "dimensionList": dimension_list(series.dimensions),
+        "since": text_times(np.array([event.since]))[0],
+        "time": text_times(rows.starts[row : row + 1])[0],
+        "aggregatedMeasureValue": float(rows.values[row]),
+        "expectedValue": None if np.isnan(expected) else expected,
+        "anomalyScore": float(scores.score[row]),
+        "peakScore": event.peak,
+        "resultId": ids[row],
+    }
+    return orjson.dumps(record)

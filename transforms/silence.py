@@ -1,0 +1,59 @@
+"""How far bounded input reaches, told to every series, so that a silent one is filled in to there.
+
+A live stream's watermark says how far time has come; that of bounded input jumps from its start to
+infinity. Where a gap policy fills, each series is given a mark: the newest event time of the whole
+input. Nothing is filled in after it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.records import Block, Series, decode_block, encode_block
+
+
+class MarkInputEnd(beam.PTransform):
+    """Blocks into marks, one a series, to be given to the stateful step beside the blocks.
+
+    Parameters
+    ----------
+    detectors : frozenset of str
+        Those whose gap policy fills.
+    """
+
+    def __init__(self, detectors: frozenset[str]) -> None:
+        super().__init__()
+        self._detectors = detectors
+
+    def expand(self, blocks: Any) -> Any:
+        """Newest event time of all, and each series once."""
+        ends = blocks | "Reach" >> beam.Map(_reach).with_output_types(int)
+        newest = ends | "Newest" >> beam.CombineGlobally(_newest)
+        return (
+            blocks
+            | "SeriesOf" >> beam.FlatMap(_series, self._detectors).with_output_types(bytes)
+            | "Once" >> beam.Distinct()
+            | "Mark" >> beam.Map(_mark, beam.pvalue.AsSingleton(newest)).with_output_types(
+                tuple[str, bytes]
+            )
+        )
+
+
+def _reach(element: tuple[str, bytes]) -> int:
+    return int(decode_block(element[1]).times.max())
+
+
+def _newest(times: Any) -> int:
+    return max(times, default=0)
+
+
+def _series(element: tuple[str, bytes], detectors: frozenset[str]) -> list[bytes]:
+    series = decode_block(element[1]).series
+    return [series.to_bytes()] if series.detector in detectors else []
+
+
+def _mark(series: bytes, until: int) -> tuple[str, bytes]:
+    block = Block.mark(Series.from_bytes(series), until)
+    return block.series.key, encode_block(block)
