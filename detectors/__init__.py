@@ -1,1 +1,1 @@
-"""Anomaly detectors for one time series at a time: numbers in, scores out, no stream and no clock."""
+"""Anomaly detectors for one series at a time: numbers in, scores out, no stream and no clock."""

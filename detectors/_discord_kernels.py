@@ -48,6 +48,9 @@ LANES = 64
 SEGMENT_ROWS = 64
 """Queries that go through a tile before the next tile is taken up."""
 
+FOLD = LANES // 4
+"""Lanes that a row of maxima is folded to, in vector steps, before the scalar maximum."""
+
 REFRESH_ROWS = 256
 REFRESH_PARTS = 16
 COLLAPSE = 1e-6
@@ -236,13 +239,14 @@ def _tile(
 ) -> None:
     """One tile, with the restarts among its candidates summed directly."""
     newest = windows[RESTART, j + LANES + rows - 2]
-    step = 1 if newest >= max(base + j, 0) else rows
+    restarts = newest >= max(base + j, 0)
+    step = 1 if restarts else rows
     for b in range(0, rows, step):
         if normalize:
             _normalised_tile(windows, carried, maxima[b:], i + b, j + b, step)
         else:
             _plain_tile(x, windows, carried, maxima[b:], i + b, j + b, step, n)
-        if step == rows:
+        if not restarts:
             continue
         oldest = max(base + j + b, 0)
         restart = windows[RESTART, j + b + LANES - 1]
@@ -291,6 +295,29 @@ def _refresh(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _greatest(row: Floats, folded: Floats) -> float:
+    """The maximum of ``row`` (float64[LANES]); ``folded`` (float64[FOLD]) is overwritten."""
+    first = row[:FOLD]
+    second = row[FOLD : 2 * FOLD]
+    third = row[2 * FOLD : 3 * FOLD]
+    fourth = row[3 * FOLD :]
+    for k in range(FOLD):
+        folded[k] = max(max(first[k], second[k]), max(third[k], fourth[k]))
+    best = folded[0]
+    for k in range(1, FOLD):
+        best = max(best, folded[k])
+    return best
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first_equal(row: Floats, value: float) -> int:
+    for r in range(row.shape[0]):
+        if row[r] == value:
+            return r
+    return 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def score_queries(
     x: Floats,
     windows: Floats,
@@ -332,6 +359,7 @@ def score_queries(
     """
     m = carried.shape[0]
     maxima = np.empty((SEGMENT_ROWS, LANES))
+    folded = np.empty(FOLD)
     i = first
     while i < last:
         stop = i + 1
@@ -360,13 +388,8 @@ def score_queries(
                         normalize,
                     )
         for b in range(stop - i):
-            best = -np.inf
-            lane = 0
-            for r in range(LANES):
-                if maxima[b, r] > best:
-                    best = maxima[b, r]
-                    lane = r
-            lanes[i + b - first] = lane
+            best = _greatest(maxima[b], folded)
+            lanes[i + b - first] = _first_equal(maxima[b], best)
             if normalize:
                 square = max(2.0 * (windows[A, i + b] - best), 0.0)
                 raw[i + b - first] = min(math.sqrt(square), 2.0)

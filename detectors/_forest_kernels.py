@@ -67,6 +67,11 @@ NODE = np.dtype(
 )
 LEAF = np.dtype([("position", "u2"), ("mass", "u2"), ("parent", "u2")], align=True)
 
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Record = Any  # one record of an array; kernels read and write its fields as attributes
+Index = Any  # int64 inside a kernel
+
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -145,7 +150,7 @@ def new_forest(
 
 
 @kernel
-def _uniform(head):  # type: ignore[no-untyped-def]
+def _uniform(head: Record) -> float:
     """Next number in (0, 1), neither end included (SplitMix64, Steele et al. 2014)."""
     head.random_state += np.uint64(0x9E3779B97F4A7C15)
     z = head.random_state
@@ -156,7 +161,7 @@ def _uniform(head):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _scaled(head, value):  # type: ignore[no-untyped-def]
+def _scaled(head: Record, value: float) -> np.float32:
     """``value`` as float32 in units of the scale; the first move away from a constant is +-1."""
     if head.scale == 0.0:
         return np.float32(int(value > head.centre) - int(value < head.centre))
@@ -166,7 +171,7 @@ def _scaled(head, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _fix_scaling(head, opening):  # type: ignore[no-untyped-def]
+def _fix_scaling(head: Record, opening: Floats) -> None:
     """Centre: a median of the opening; scale: the mean distance from it (0 for a constant)."""
     head.centre = np.sort(opening)[OPENING // 2]
     # no squares, and shares of halves summed: 1e-300 must not vanish nor 1e308 overflow
@@ -180,7 +185,7 @@ def _fix_scaling(head, opening):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _sum(terms):  # type: ignore[no-untyped-def]
+def _sum(terms: Any) -> Any:
     """Sum of float32[D] in four interleaved lanes: a fixed order, yet not one long chain."""
     count = terms.shape[0]
     a = b = c = d = ZERO
@@ -195,7 +200,7 @@ def _sum(terms):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _gap_to_box(hand, box):  # type: ignore[no-untyped-def]
+def _gap_to_box(hand: Record, box: Record) -> Any:
     """L1 distance from the point in hand to a box; its parts stay in ``hand.gap``."""
     value = hand.value
     gap = hand.gap
@@ -207,7 +212,7 @@ def _gap_to_box(hand, box):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _gap_to_point(hand, ring, position):  # type: ignore[no-untyped-def]
+def _gap_to_point(hand: Record, ring: Singles, position: Index) -> Any:
     """L1 distance from the point in hand to another; its parts stay in ``hand.gap``."""
     value = hand.value
     gap = hand.gap
@@ -217,7 +222,7 @@ def _gap_to_point(hand, ring, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _measure_box(tree, hand, here):  # type: ignore[no-untyped-def]
+def _measure_box(tree: Record, hand: Record, here: Index) -> None:
     """Set a node's extent from its box, always in full: an updated sum would differ in bits."""
     box = tree.boxes[here]
     gap = hand.gap
@@ -227,7 +232,7 @@ def _measure_box(tree, hand, here):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _start_box(tree, ring, here, child):  # type: ignore[no-untyped-def]
+def _start_box(tree: Record, ring: Singles, here: Index, child: Index) -> None:
     """Make a node's box that of one child."""
     size = tree.leaves.shape[0]
     box = tree.boxes[here]
@@ -244,7 +249,7 @@ def _start_box(tree, ring, here, child):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _widen_box(tree, ring, here, child):  # type: ignore[no-untyped-def]
+def _widen_box(tree: Record, ring: Singles, here: Index, child: Index) -> None:
     """Make a node's box hold that of a child, too."""
     size = tree.leaves.shape[0]
     box = tree.boxes[here]
@@ -261,7 +266,7 @@ def _widen_box(tree, ring, here, child):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _box_of_children(tree, hand, ring, here):  # type: ignore[no-untyped-def]
+def _box_of_children(tree: Record, hand: Record, ring: Singles, here: Index) -> None:
     """Set a node's box and extent from its two children."""
     child = tree.nodes[here].child
     _start_box(tree, ring, here, np.int64(child[0]))
@@ -273,7 +278,7 @@ def _box_of_children(tree, hand, ring, here):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _parent(tree, child):  # type: ignore[no-untyped-def]
+def _parent(tree: Record, child: Index) -> Index:
     size = tree.leaves.shape[0]
     if child >= size:
         return np.int64(tree.leaves[child - size].parent)
@@ -281,7 +286,7 @@ def _parent(tree, child):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _set_parent(tree, child, parent):  # type: ignore[no-untyped-def]
+def _set_parent(tree: Record, child: Index, parent: Index) -> None:
     size = tree.leaves.shape[0]
     if child >= size:
         tree.leaves[child - size].parent = parent
@@ -290,7 +295,7 @@ def _set_parent(tree, child, parent):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _replace_child(tree, parent, old, new):  # type: ignore[no-untyped-def]
+def _replace_child(tree: Record, parent: Index, old: Index, new: Index) -> None:
     """Hang ``new`` where ``old`` hung below ``parent`` (`NOTHING`: as the root)."""
     _set_parent(tree, new, parent)
     if parent == NOTHING:
@@ -301,7 +306,7 @@ def _replace_child(tree, parent, old, new):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _take_leaf(tree, position):  # type: ignore[no-untyped-def]
+def _take_leaf(tree: Record, position: Index) -> Index:
     """Id of a leaf that was free, filled with one sample."""
     leaf = np.int64(tree.free_leaf)
     record = tree.leaves[leaf - tree.leaves.shape[0]]
@@ -315,7 +320,7 @@ def _take_leaf(tree, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _descend(tree, hand):  # type: ignore[no-untyped-def]
+def _descend(tree: Record, hand: Record) -> Index:
     """Id of the leaf where the point in hand ends."""
     size = tree.leaves.shape[0]
     here = np.int64(tree.root)
@@ -326,7 +331,7 @@ def _descend(tree, hand):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _cut_between(value, low, high, offset):  # type: ignore[no-untyped-def]
+def _cut_between(value: Any, low: Any, high: Any, offset: Any) -> tuple[Index, Any]:
     """Dimension and place of the cut ``offset`` along the gaps between a point and a box.
 
     The gaps are laid end to end, so a uniform ``offset`` below their sum picks a dimension in
@@ -351,7 +356,7 @@ def _cut_between(value, low, high, offset):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _insert(head, tree, hand, ring, position):  # type: ignore[no-untyped-def]
+def _insert(head: Record, tree: Record, hand: Record, ring: Singles, position: Index) -> Index:
     """Add the point in hand, which stands at ``position``; returns its leaf's id.
 
     Algorithm 2 of Guha et al. 2016, walked from the leaf up: at every box on the path a random
@@ -396,7 +401,16 @@ def _insert(head, tree, hand, ring, position):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _splice(tree, hand, ring, leaf, below, above, dimension, cut):  # type: ignore[no-untyped-def]
+def _splice(
+    tree: Record,
+    hand: Record,
+    ring: Singles,
+    leaf: Index,
+    below: Index,
+    above: Index,
+    dimension: Index,
+    cut: Any,
+) -> None:
     """Put a new node between ``below`` and ``above``, with ``leaf`` as its other child."""
     here = np.int64(tree.free_node)
     node = tree.nodes[here]
@@ -417,7 +431,7 @@ def _splice(tree, hand, ring, leaf, below, above, dimension, cut):  # type: igno
 
 
 @kernel
-def _remove(tree, hand, ring, leaf):  # type: ignore[no-untyped-def]
+def _remove(tree: Record, hand: Record, ring: Singles, leaf: Index) -> None:
     """Take one sample off a leaf; an empty leaf goes and its sibling moves up (algorithm 1)."""
     record = tree.leaves[leaf - tree.leaves.shape[0]]
     record.mass -= 1
@@ -439,7 +453,7 @@ def _remove(tree, hand, ring, leaf):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _shrink_boxes(tree, hand, ring, here, position):  # type: ignore[no-untyped-def]
+def _shrink_boxes(tree: Record, hand: Record, ring: Singles, here: Index, position: Index) -> None:
     """Renew the boxes from ``here`` up, as far as the removed point touched their faces."""
     while here != NOTHING:
         box = tree.boxes[here]
@@ -457,7 +471,7 @@ def _shrink_boxes(tree, hand, ring, here, position):  # type: ignore[no-untyped-
 
 
 @kernel
-def _sift_down(tree, size, weight, leaf):  # type: ignore[no-untyped-def]
+def _sift_down(tree: Record, size: Index, weight: Any, leaf: Index) -> None:
     """Put (weight, leaf) at the top of a heap of ``size`` samples, or below."""
     weights = tree.weights
     sampled = tree.sampled
@@ -476,7 +490,7 @@ def _sift_down(tree, size, weight, leaf):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _sift_up(tree, here, weight, leaf):  # type: ignore[no-untyped-def]
+def _sift_up(tree: Record, here: Index, weight: Any, leaf: Index) -> None:
     """Put (weight, leaf) at ``here``, the end of the heap, or above."""
     weights = tree.weights
     sampled = tree.sampled
@@ -492,7 +506,9 @@ def _sift_up(tree, here, weight, leaf):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _accept(head, tree, hand, ring, now, position):  # type: ignore[no-untyped-def]
+def _accept(
+    head: Record, tree: Record, hand: Record, ring: Singles, now: Index, position: Index
+) -> None:
     """Sample the point in hand, in place of the sample of greatest weight if the tree is full.
 
     A point that came at clock t has weight ln(E) - time_decay * t with E ~ Exp(1), and the S
@@ -528,7 +544,7 @@ def _accept(head, tree, hand, ring, now, position):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _rebase(head, trees, now):  # type: ignore[no-untyped-def]
+def _rebase(head: Record, trees: NDArray[Any], now: Index) -> None:
     """Write weights relative to ``now``, so that float32 tells them apart on any clock.
 
     Rounding is monotone, so the heaps stay heaps.
@@ -544,32 +560,43 @@ def _rebase(head, trees, now):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _expire(head, trees, hand, ring, now):  # type: ignore[no-untyped-def]
+def _expire(head: Record, trees: NDArray[Any], hand: Record, ring: Singles, now: Index) -> None:
     """Drop the points whose ring rows are overwritten within the next `EXPIRY_PERIOD` values."""
     rows = ring.shape[0] - hand.value.shape[0]
-    row = now % rows
     for t in range(trees.shape[0]):
         tree = trees[t]
-        size = tree.leaves.shape[0]
-        for i in range(size):
-            leaf = tree.leaves[i]
-            age = row - np.int64(leaf.position)
-            if age < 0:
-                age += rows
-            if age >= rows - EXPIRY_PERIOD and leaf.mass > 0:
-                _drop_leaf(tree, hand, ring, i + size)
-                # spread over time, for else all trees that lost a point would take the same one;
-                # but no tree is ever left empty
-                wait = int(_uniform(head) * EXPIRY_PERIOD)
-                tree.next_accept = now + (wait if tree.samples > 0 else 0)
+        oldest = 0
+        for i in range(tree.leaves.shape[0]):
+            if tree.leaves[i].mass > 0:
+                oldest = max(oldest, _age(tree.leaves[i], now, rows))
+        if oldest < rows - EXPIRY_PERIOD:
+            continue
+        _drop_expiring(tree, hand, ring, now)
+        # spread over time, for else all trees that lost a point would take the same one; but no
+        # tree is ever left empty
+        wait = int(_uniform(head) * EXPIRY_PERIOD)
+        tree.next_accept = now + (wait if tree.samples > 0 else 0)
 
 
 @kernel
-def _drop_leaf(tree, hand, ring, leaf):  # type: ignore[no-untyped-def]
-    """Remove all samples of a leaf; the others keep their weights."""
+def _age(leaf: Record, now: Index, rows: Index) -> Index:
+    """How many values ago the point of a leaf started."""
+    age = now % rows - np.int64(leaf.position)
+    return age if age >= 0 else age + rows
+
+
+@kernel
+def _drop_expiring(tree: Record, hand: Record, ring: Singles, now: Index) -> None:
+    """Take the expiring samples out, the others keep their weights.
+
+    In heap order, which is saved, and not in the order of leaf ids, which is not.
+    """
+    size = tree.leaves.shape[0]
+    rows = ring.shape[0] - hand.value.shape[0]
     kept = 0
     for i in range(np.int64(tree.samples)):
-        if tree.sampled[i] == leaf:
+        leaf = np.int64(tree.sampled[i])
+        if _age(tree.leaves[leaf - size], now, rows) >= rows - EXPIRY_PERIOD:
             _remove(tree, hand, ring, leaf)
         else:
             _sift_up(tree, kept, tree.weights[i], tree.sampled[i])
@@ -578,7 +605,7 @@ def _drop_leaf(tree, hand, ring, leaf):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _learn_scaled(forest, scaled):  # type: ignore[no-untyped-def]
+def _learn_scaled(forest: Forest, scaled: np.float32) -> None:
     """Move the ring on by one value and offer the new point to every tree."""
     head = forest.head[0]
     hand = forest.hand[0]
@@ -607,7 +634,7 @@ def _learn_scaled(forest, scaled):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def learn(forest, value):  # type: ignore[no-untyped-def]
+def learn(forest: Forest, value: float) -> None:
     """Take one value (float64, NaN: passed over) into ring, samples and trees."""
     head = forest.head[0]
     if math.isnan(value):
@@ -629,7 +656,7 @@ def learn(forest, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _take_in_hand(forest, value):  # type: ignore[no-untyped-def]
+def _take_in_hand(forest: Forest, value: float) -> bool:
     """Take the point that ``value`` would complete in hand; False while warming or if NaN."""
     head = forest.head[0]
     hand = forest.hand[0]
@@ -644,7 +671,7 @@ def _take_in_hand(forest, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _descend_all(forest):  # type: ignore[no-untyped-def]
+def _descend_all(forest: Forest) -> None:
     """Find every tree's ``reached`` and ``depth`` for the point in hand.
 
     All trees go down one level a pass: their loads are independent and overlap, where a tree at
@@ -675,14 +702,14 @@ def _descend_all(forest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _duplicate_score(tree, leaf, depth):  # type: ignore[no-untyped-def]
+def _duplicate_score(tree: Record, leaf: Record, depth: Index) -> float:
     """Score of a point that equals a leaf's: the less, the more of the sample that leaf is."""
     mass = np.float64(leaf.mass)
     return (1.0 - 0.5 * mass / np.float64(tree.samples)) / (depth + math.log2(mass + 1.0))
 
 
 @kernel
-def _path_score(tree, hand, ring, reached, depth):  # type: ignore[no-untyped-def]
+def _path_score(tree: Record, hand: Record, ring: Singles, reached: Index, depth: Index) -> float:
     """Expected 1 / (depth + 1) of the point in hand if it were added to the tree.
 
     On the way up from the leaf ``reached``, each box may be the one that a cut separates it from.
@@ -704,13 +731,13 @@ def _path_score(tree, hand, ring, reached, depth):  # type: ignore[no-untyped-de
 
 
 @kernel
-def _tree_factor(tree):  # type: ignore[no-untyped-def]
+def _tree_factor(tree: Record) -> float:
     """Makes the scores of trees of different sample counts comparable."""
     return math.log2(np.float64(tree.samples) + 1.0)
 
 
 @kernel
-def score(forest, value):  # type: ignore[no-untyped-def]
+def score(forest: Forest, value: float) -> float:
     """Raw score of ``value`` as the next one, NaN while warming; only scratch is written."""
     if not _take_in_hand(forest, value):
         return np.nan
@@ -729,7 +756,7 @@ def score(forest, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _attribute_tree(tree, hand, ring, part):  # type: ignore[no-untyped-def]
+def _attribute_tree(tree: Record, hand: Record, ring: Singles, part: Floats) -> None:
     """Fill ``part`` (float64[D]) with each dimension's part of a tree's score.
 
     The walk of `_path_score`, each separation divided over the dimensions by their gaps.
@@ -758,7 +785,7 @@ def _attribute_tree(tree, hand, ring, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _attribute(forest, shares):  # type: ignore[no-untyped-def]
+def _attribute(forest: Forest, shares: Floats) -> None:
     """Fill ``shares`` (float64[D], oldest value first) with the point's attribution, of sum 1."""
     trees = forest.trees
     part = np.empty(shares.shape[0])
@@ -772,7 +799,7 @@ def _attribute(forest, shares):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _depth(tree, leaf):  # type: ignore[no-untyped-def]
+def _depth(tree: Record, leaf: Index) -> Index:
     """Depth of a leaf, given by its id."""
     depth = 0
     above = _parent(tree, leaf)
@@ -783,7 +810,7 @@ def _depth(tree, leaf):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _impute_newest(tree, hand, ring):  # type: ignore[no-untyped-def]
+def _impute_newest(tree: Record, hand: Record, ring: Singles) -> Any:
     """The newest value that makes the point in hand least strange to a tree.
 
     Cuts of the newest dimension are followed to both sides; each leaf so reached lends its own
@@ -820,7 +847,7 @@ def _impute_newest(tree, hand, ring):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _expected(forest):  # type: ignore[no-untyped-def]
+def _expected(forest: Forest) -> float:
     """What the forest expects in place of the newest value, in the unit of the values.
 
     The median over trees of the value that each tree finds most fitting, given the others.
@@ -836,7 +863,16 @@ def _expected(forest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def score_and_learn(forest, values, calibration, raw, decades, expected, rows, shares):  # type: ignore[no-untyped-def]
+def score_and_learn(
+    forest: Forest,
+    values: Floats,
+    calibration: Floats,
+    raw: Floats,
+    decades: Floats,
+    expected: Floats,
+    rows: NDArray[np.int64],
+    shares: Floats,
+) -> int:
     """Score each row with all before it, then learn it; returns the number of candidates.
 
     Parameters
@@ -871,7 +907,14 @@ def score_and_learn(forest, values, calibration, raw, decades, expected, rows, s
 
 
 @kernel
-def write_trees(forest, shapes, cuts, dimensions, ages, ranks):  # type: ignore[no-untyped-def]
+def write_trees(
+    forest: Forest,
+    shapes: NDArray[np.uint8],
+    cuts: Singles,
+    dimensions: NDArray[np.uint8],
+    ages: NDArray[np.uint16],
+    ranks: NDArray[np.uint16],
+) -> tuple[int, int]:
     """Write the trees one after the other, each in preorder, without their free records.
 
     Parameters
@@ -894,7 +937,6 @@ def write_trees(forest, shapes, cuts, dimensions, ages, ranks):  # type: ignore[
     """
     waiting = forest.hand[0].waiting
     rows = forest.ring.shape[0] - forest.hand[0].value.shape[0]
-    last_row = (forest.head[0].clock - 1) % rows
     nodes = 0
     leaves = 0
     for t in range(forest.trees.shape[0]):
@@ -917,8 +959,7 @@ def write_trees(forest, shapes, cuts, dimensions, ages, ranks):  # type: ignore[
                 waiting[count + 1] = np.int64(node.child[0])
                 count += 2
             else:
-                age = last_row - np.int64(tree.leaves[here - size].position)
-                ages[leaves] = 1 + (age if age >= 0 else age + rows)
+                ages[leaves] = 1 + _age(tree.leaves[here - size], forest.head[0].clock - 1, rows)
                 place[here - size] = leaves - first_leaf
                 leaves += 1
         for i in range(np.int64(tree.samples)):
@@ -927,7 +968,9 @@ def write_trees(forest, shapes, cuts, dimensions, ages, ranks):  # type: ignore[
 
 
 @kernel
-def _read_shape(tree, waiting, shapes):  # type: ignore[no-untyped-def]
+def _read_shape(
+    tree: Record, waiting: NDArray[np.int64], shapes: NDArray[np.uint8]
+) -> tuple[int, int]:
     """Link nodes and leaves, numbered in preorder, as ``shapes`` has them; returns their counts."""
     size = tree.leaves.shape[0]
     nodes = 0
@@ -962,7 +1005,16 @@ def _read_shape(tree, waiting, shapes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def read_trees(forest, shapes, cuts, dimensions, ages, samples, weights, ranks):  # type: ignore[no-untyped-def]
+def read_trees(
+    forest: Forest,
+    shapes: NDArray[np.uint8],
+    cuts: Singles,
+    dimensions: NDArray[np.uint8],
+    ages: NDArray[np.uint16],
+    samples: NDArray[np.int64],
+    weights: Singles,
+    ranks: NDArray[np.uint16],
+) -> None:
     """Rebuild the trees of an empty forest whose head and ring are set; undoes `write_trees`.
 
     ``samples`` (int64[T]) says how many of ``weights`` and ``ranks``, which lie one tree after

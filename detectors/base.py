@@ -105,6 +105,10 @@ class Detector(ABC):
     def from_arrays(cls, parameters: Any, arrays: Mapping[str, NDArray[Any]]) -> Detector:
         """The detector that `to_arrays` described; copies what it will write to."""
 
+    def distance(self, raw: Floats) -> Floats:
+        """The raw scores (float64[n]) in the unit the detector's literature gives them."""
+        return raw
+
     @property
     @abstractmethod
     def state_bytes(self) -> int:

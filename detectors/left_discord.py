@@ -108,13 +108,15 @@ class LeftDiscord(Detector):
     before it began (with those there are, while they are fewer); a subsequence unlike all of them
     is a discord (Yeh et al. 2016, Matrix Profile I, doi:10.1109/ICDM.2016.0179; as a stream of
     left discords: Lu et al. 2022, DAMP, doi:10.1145/3534678.3539271). Every score is exact, O(m +
-    n) a point; see `detectors._discord_kernels` for how.
+    n) a point; see `detectors._discord_kernels` for how, and for what costs more: after a value
+    that dwarfs what follows by 1,000 or more (without a floor also where subsequences turn
+    constant), O(m n) once, and O(n) a point while it is within the context.
 
     The raw score is ``D / sqrt(n)``, with D the left matrix profile, of the two subsequences each
     less its mean and divided by sqrt(sd^2 + e^2): 0 the same shape, 1 no more alike than to a flat
     line, at most 2. It does not change when the series is shifted or scaled. With
     ``normalize=False`` it is ``log1p(D / (sqrt(n) * s))``, s the standard deviation of the
-    learning part, so free of the series' unit too. `matrix_profile` gives D back.
+    learning part, so free of the series' unit too. `distance` gives D back.
 
     NaN for the first ``learning_points`` points. A missing value (NaN) is passed over: the series
     is taken as if it were not there. After k missing ones the score is of the n latest points.
@@ -137,8 +139,9 @@ class LeftDiscord(Detector):
     constant (1 for zero). Points beyond 1e120 learning standard deviations are taken as that far,
     and without a floor subsequences of less than 1e-140 of it as constant. Infinities are refused.
 
-    Memory: 64 bytes for each of the m + 2n retained points and of a chunk of at least 512 (an
-    eighth of m + 2n if that is more), and 8 for each of m. Saved: 8 bytes for each of 2m + 2n.
+    Memory: 64 bytes for each of the m + 2n retained points and of a chunk of 512 (of an eighth of
+    m + 2n or of ``learning_points``, if one of these is more), and 8 for each of m. Saved: 8 bytes
+    for each of 2m + 2n.
 
     Examples
     --------
@@ -228,7 +231,7 @@ class LeftDiscord(Detector):
             self._score_chunk(values[start : start + self._chunk], start, scores, calibration)
         return scores
 
-    def matrix_profile(self, raw: Floats) -> Floats:
+    def distance(self, raw: Floats) -> Floats:
         """The left matrix profile D of raw scores; float64, of the shape of ``raw``.
 
         Of normalised subsequences a pure number, 0 to 2 sqrt(n); of plain ones in the unit of the
@@ -244,14 +247,15 @@ class LeftDiscord(Detector):
         """The whole state, lossless, as named arrays (views into the detector)."""
         scale = self._scale or _Scale(0, math.nan, math.nan)
         kept = min(self._points, self._length if self._scale is None else self._span)
-        restarts = self._windows[RESTART, : self._length] == self._base + np.arange(self._length)
-        restarts[self._length - self._n + 1 :] = False
+        oldest, windows = self._length - kept, self._length - self._n + 1
+        absolute = np.arange(oldest, max(windows, oldest)) + self._base
+        marks = self._windows[RESTART, oldest : oldest + absolute.shape[0]]
         return {
             "counts": np.array([self._points, scale.exponent], np.int64),
             "scales": np.array([scale.unit, scale.floor_energy, self._peak[0]]),
-            "points": self._x[self._length - kept : self._length],
+            "points": self._x[oldest : self._length],
             "carried": self._carried,
-            "restarts": np.flatnonzero(restarts) + self._base,
+            "restarts": absolute[marks == absolute],
         }
 
     @classmethod

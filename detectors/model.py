@@ -24,6 +24,8 @@ DETECTORS: dict[str, type[Detector]] = {
 """Detectors by the name a job file gives them."""
 
 STATE_VERSION = 1
+MOST_SURPRISING = 16.0
+"""Decades up to which the past of the decades is counted bin by bin."""
 MATURITY_POINTS = 768.0
 """Points after which confidence reaches 1 - 1/e: three times the forest's usual sample."""
 QUALITY_MEMORY = 1000.0
@@ -117,23 +119,47 @@ class SeriesModel:
     spec : ModelSpec
         What to make.
     seed : int
-        Source of all randomness, 0 <= seed < 2**63.
+        Source of all randomness, 0 <= seed < 2**63; a state brings its own.
+    state : bytes, optional
+        What `to_bytes` gave.
+
+    Raises
+    ------
+    detectors.state.StateError
+        ``state`` is damaged, or of a model with another spec.
     """
 
-    def __init__(self, spec: ModelSpec, seed: int) -> None:
+    def __init__(self, spec: ModelSpec, seed: int, state: bytes | None = None) -> None:
+        arrays = None if state is None else unpack(spec.hash, state)
+        kind = DETECTORS[spec.kind]
         self.spec = spec
-        self.detector: Detector = DETECTORS[spec.kind](spec.parameters, seed)
-        self._start()
-
-    def _start(self) -> None:
-        low, high = self.detector.raw_range
-        self._calibration = Calibration(low, high)
-        self._surprise = Calibration(0.0, 16.0, smallest_excess=0.1)
+        self.detector: Detector = (
+            kind(spec.parameters, seed)
+            if arrays is None
+            else kind.from_arrays(spec.parameters, arrays)
+        )
+        self._calibration = Calibration(*self.detector.raw_range)
+        self._surprise = Calibration(0.0, MOST_SURPRISING, smallest_excess=0.1)
         self._band = np.zeros(band.CELLS)
         self._progress = np.array([0.0, 1.0, 0.0])  # values learnt, quality, rows consumed
         self._threshold: Threshold | None = (
-            None if self.spec.threshold is None else make_threshold(self.spec.threshold)
+            None if spec.threshold is None else make_threshold(spec.threshold)
         )
+        if arrays is not None:
+            for name, cells in self._cells().items():
+                cells[:] = arrays[name]
+
+    def _cells(self) -> dict[str, Floats]:
+        """Everything but the detector's own state; written in place."""
+        cells = {
+            "model.calibration": self._calibration.state,
+            "model.surprise": self._surprise.state,
+            "model.band": self._band,
+            "model.progress": self._progress,
+        }
+        if self._threshold is not None:
+            cells["model.threshold"] = self._threshold.state
+        return cells
 
     def score_and_learn(
         self,
@@ -179,9 +205,7 @@ class SeriesModel:
             neighbour=found.neighbour,
         )
 
-    def _mature(
-        self, values: Floats, imputed: NDArray[np.bool_] | None
-    ) -> tuple[Floats, Integers]:
+    def _mature(self, values: Floats, imputed: NDArray[np.bool_] | None) -> tuple[Floats, Integers]:
         points = int(self._progress[0]) + np.cumsum(~np.isnan(values))
         measured = np.ones(values.shape[0]) if imputed is None else (~imputed).astype(np.float64)
         quality = np.empty(values.shape[0])
@@ -204,40 +228,8 @@ class SeriesModel:
     @property
     def state_bytes(self) -> int:
         """Memory of the live model, in bytes."""
-        cells = self._calibration.state.nbytes + self._surprise.state.nbytes
-        extra = 0 if self._threshold is None else self._threshold.state.nbytes
-        return self.detector.state_bytes + cells + self._band.nbytes + extra
+        return self.detector.state_bytes + sum(cells.nbytes for cells in self._cells().values())
 
     def to_bytes(self) -> bytes:
-        """The whole model, lossless."""
-        arrays = {
-            "model.calibration": self._calibration.state,
-            "model.surprise": self._surprise.state,
-            "model.band": self._band,
-            "model.progress": self._progress,
-        }
-        if self._threshold is not None:
-            arrays["model.threshold"] = self._threshold.state
-        return pack(self.spec.hash, {**arrays, **self.detector.to_arrays()})
-
-    @classmethod
-    def from_bytes(cls, spec: ModelSpec, state: bytes) -> SeriesModel:
-        """The model that `to_bytes` stored.
-
-        Raises
-        ------
-        detectors.state.StateError
-            The bytes are damaged or of a model with another spec.
-        """
-        arrays = unpack(spec.hash, state)
-        model = cls.__new__(cls)
-        model.spec = spec
-        model.detector = DETECTORS[spec.kind].from_arrays(spec.parameters, arrays)
-        model._start()
-        model._calibration.state[:] = arrays["model.calibration"]
-        model._surprise.state[:] = arrays["model.surprise"]
-        model._band[:] = arrays["model.band"]
-        model._progress[:] = arrays["model.progress"]
-        if model._threshold is not None:
-            model._threshold.state[:] = arrays["model.threshold"]
-        return model
+        """The whole model, lossless; a model made with it as ``state`` goes on from here."""
+        return pack(self.spec.hash, {**self._cells(), **self.detector.to_arrays()})

@@ -1,4 +1,4 @@
-"""Random cut forest: how much would the next point disturb trees grown on a sample of the past?"""
+"""Random cut forest: how early would random cuts part the next point from a sample of the past."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class RandomCutForest(Detector):
 
     def score_and_learn(self, values: Floats, calibration: Calibration) -> RawScores:
         """Score each row with all before it, then learn it; see `Detector.score_and_learn`."""
-        values = np.ascontiguousarray(values, np.float64)
+        values = np.array(values, np.float64)  # a read-only block would compile anew
         scores = RawScores.empty(values.shape[0])
         for start in range(0, values.shape[0], _BLOCK_ROWS):
             self._score_block(values, calibration, scores, slice(start, start + _BLOCK_ROWS))
@@ -190,14 +190,14 @@ class RandomCutForest(Detector):
         rows = max(int(ages[:leaves].max(initial=0)), self._parameters.shingle_size)
         rows = min(rows, int(head["clock"]))
         return {
-            "random_state": forest.head["random_state"],
-            "clock": forest.head["clock"],
-            "rebased_at": forest.head["rebased_at"],
+            "random_state": forest.head["random_state"].copy(),
+            "clock": forest.head["clock"].copy(),
+            "rebased_at": forest.head["rebased_at"].copy(),
             "scaling": np.array([head["centre"], head["scale"]]),
-            "opening": forest.opening[: head["opened"] % kernels.OPENING],
+            "opening": forest.opening[: head["opened"] % kernels.OPENING].copy(),
             "ring": forest.ring[self._ring_rows(rows)],
-            "next_accept": forest.trees["next_accept"],
-            "samples": forest.trees["samples"],
+            "next_accept": forest.trees["next_accept"].copy(),
+            "samples": forest.trees["samples"].copy(),
             "weights": forest.trees["weights"][in_use],
             "ranks": ranks[in_use].astype(_smallest_unsigned(samples)),
             "shapes": np.packbits(shapes[: nodes + leaves]),
@@ -227,12 +227,12 @@ class RandomCutForest(Detector):
         kernels.read_trees(
             forest,
             np.unpackbits(arrays["shapes"]),
-            np.ascontiguousarray(arrays["cuts"]),
-            np.ascontiguousarray(arrays["dimensions"]),
-            np.ascontiguousarray(arrays["ages"]),
+            np.array(arrays["cuts"]),
+            np.array(arrays["dimensions"]),
+            np.array(arrays["ages"]),
             arrays["samples"].astype(np.int64),
-            np.ascontiguousarray(arrays["weights"]),
-            arrays["ranks"].astype(np.int64),
+            np.array(arrays["weights"]),
+            arrays["ranks"].astype(np.uint16),
         )
         return self
 

@@ -1,4 +1,4 @@
-"""Thresholds on a raw score that learn its distribution: SPOT, mean + k deviations, and a fixed one.
+"""Thresholds on a raw score that learn its distribution: SPOT, mean + k deviations, a fixed one.
 
 The usual decision is taken on the 0-100 score and needs none of these. They stand beside it for
 who wants a decision on the raw score itself, as LeftDiscords does. Each tests a score before it
@@ -61,7 +61,9 @@ class Spot:
             10 <= self.most_excesses <= 100_000,
             f"most_excesses must be in 10..100000, got {self.most_excesses}",
         )
-        _check(50 <= self.warm_up <= 1_000_000, f"warm_up must be in 50..1000000, got {self.warm_up}")
+        _check(
+            50 <= self.warm_up <= 1_000_000, f"warm_up must be in 50..1000000, got {self.warm_up}"
+        )
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,7 @@ class _MeanStdDevThreshold(Threshold):
 
     def flag(self, raw: Floats) -> NDArray[np.bool_]:
         flags = np.zeros(raw.shape[0], np.bool_)
-        _mean_std_dev(
-            self.state, raw, flags, self._parameters.deviations, self._parameters.warm_up
-        )
+        _mean_std_dev(self.state, raw, flags, self._parameters.deviations, self._parameters.warm_up)
         return flags
 
 

@@ -104,9 +104,8 @@ def series_chart(
         decided=bool(decided.any()),
         injected=bool(injected),
     )
-    chart = alt.layer(
-        _right(layers),
-        _left(layers, injected),
+    chart = alt.LayerChart(
+        layer=[_right(layers), _left(layers, injected)],
         resolve=alt.Resolve(scale=alt.ScaleResolveMap(y="independent")),
     )
     return chart.properties(width=width, height=height)
@@ -155,7 +154,7 @@ def discord_charts(
     ]
     zoom = alt.selection_interval(name="zoom", bind="scales", encodings=["x"])
     shapes = [dict(shape) for shape in ground_truth]
-    above = alt.layer(*([_spans(shapes)] if shapes else []), lines[0].add_params(zoom))
+    above = alt.LayerChart(layer=[*([_spans(shapes)] if shapes else []), lines[0].add_params(zoom)])
     return alt.vconcat(
         above.properties(width=width, height=height),
         lines[1].properties(width=width, height=height),
@@ -224,14 +223,14 @@ def _left(layers: SeriesLayers, injected: list[dict[str, Any]]) -> alt.LayerChar
     if layers.decided:
         marks.append(layers.decision_marks())
     zoom = alt.selection_interval(name="zoom", bind="scales", encodings=["x"])
-    return alt.layer(*marks).add_params(zoom)
+    return alt.LayerChart(layer=marks).add_params(zoom)
 
 
 def _right(layers: SeriesLayers) -> alt.LayerChart:
     marks = [layers.score_line()]
     if layers.threshold is not None:
         marks.append(layers.threshold_rule())
-    return alt.layer(*marks)
+    return alt.LayerChart(layer=marks)
 
 
 def _line(data: alt.InlineData, colour: str) -> alt.Chart:

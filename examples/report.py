@@ -134,7 +134,7 @@ _SHOW = """
 for (const [index, spec] of CHARTS.entries()) {
   const place = document.getElementById(`chart-${index}`);
   // concatenated charts cannot take their container's width by themselves: leave room for labels
-  for (const part of spec.vconcat ?? []) part.width = Math.max(place.clientWidth - 125, 160);
+  for (const part of spec.vconcat ?? []) part.width = Math.max(place.clientWidth - 145, 160);
   const actions = {export: true, source: false, compiled: false, editor: false};
   vegaEmbed(place, spec, {renderer: "svg", actions, config: THEME}).catch((error) => {
     place.textContent = String(error);

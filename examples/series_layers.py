@@ -127,7 +127,7 @@ class SeriesLayers:
         }
         colours = {entry: colour for entry, (colour, present) in shown.items() if present}
         scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-        legend = alt.Legend(orient="top", title=None, columns=3, symbolType="square")
+        legend = alt.Legend(orient="top", title=None, columns=2, symbolType="square")
         return alt.Color("entry:N", scale=scale, legend=legend)
 
     def _time(self, field: str = "time") -> alt.X:

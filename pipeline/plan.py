@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from detectors.model import ModelSpec
 from pipeline.job import Job
-from pipeline.job_detector import Detector
-from transforms.advance import Detection, SeriesSettings
+from pipeline.job_detector import Detector, Override
+from pipeline.job_flagging import ThresholdSection
+from transforms.advance import Detection, Match, SeriesSettings
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
 from transforms.parse import Fields
@@ -52,20 +51,17 @@ def _detection(detector: Detector, left_discords: bool) -> Detection:
     )
 
 
-def _override(detector: Detector, override: Any) -> tuple[Any, SeriesSettings]:
+def _override(detector: Detector, override: Override) -> tuple[Match, SeriesSettings]:
     match = tuple((name, tuple(values)) for name, values in override.match.items())
-    example = {name: values[0] for name, values in match}
-    changed = detector.model_copy(update={"overrides": (override,)}).for_series(example)
-    return match, _settings(changed)
+    return match, _settings(detector.with_override(override))
 
 
 def _settings(detector: Detector) -> SeriesSettings:
     threshold = detector.threshold
-    is_number = isinstance(threshold, int | float)
-    own = None if threshold is None or is_number else threshold.parameters
+    own = threshold.parameters if isinstance(threshold, ThresholdSection) else None
     return SeriesSettings(
         ModelSpec(detector.model.type, detector.model.parameters, own),
-        _rules(detector, float(threshold) if is_number else None),
+        _rules(detector, None if isinstance(threshold, ThresholdSection) else threshold),
         Gaps(detector.gaps.policy, detector.gaps.value or 0.0),
     )
 

@@ -35,6 +35,8 @@ from transforms.records import Block, Integers, Series, dimension_list, text_tim
 LONG_AGO = -(2**62)
 DAY = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
+Match = tuple[tuple[str, tuple[str, ...]], ...]
+"""Dimension names with the values that are meant."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Detection:
     by_position: bool = False
     deduplicate: bool = False
     ttl: int = 30 * DAY
-    overrides: tuple[tuple[tuple[tuple[str, tuple[str, ...]], ...], SeriesSettings], ...] = ()
+    overrides: tuple[tuple[Match, SeriesSettings], ...] = ()
     left_discords: bool = False
 
     def of(self, series: Series) -> SeriesSettings:
@@ -113,7 +115,7 @@ class Detection:
         for settings in (self.settings, *(settings for _, settings in self.overrides)):
             model = SeriesModel(settings.model, 0)
             model.score_and_learn(np.arange(2.0))
-            SeriesModel.from_bytes(settings.model, model.to_bytes())
+            SeriesModel(settings.model, 0, model.to_bytes())
 
 
 @lru_cache(maxsize=4096)
@@ -214,9 +216,7 @@ class Store(Protocol):
     def take(self, key: ModelKey) -> SeriesModel:
         """The model that has consumed what ``key`` says."""
 
-    def put(
-        self, key: ModelKey, model: SeriesModel, since_snapshot: int, consumed: Journal
-    ) -> int:
+    def put(self, key: ModelKey, model: SeriesModel, since_snapshot: int, consumed: Journal) -> int:
         """Keep the model that consumed ``consumed`` last; rows since its snapshot."""
 
     def forget(self) -> None:
@@ -287,8 +287,8 @@ def advance(
     settings = detection.of(series)
     points, duplicates = _in_order(detection, blocks)
     closed_until = LONG_AGO if before is None else before.closed_until
-    is_late = np.zeros(len(points), np.bool_) if detection.by_position else (
-        points.times < closed_until
+    is_late = (
+        np.zeros(len(points), np.bool_) if detection.by_position else (points.times < closed_until)
     )
     is_due = np.ones(len(points), np.bool_) if due is None else detection.ends(points.times) <= due
     used = points.where(is_due & ~is_late)

@@ -80,7 +80,7 @@ class Rows(NamedTuple):
 
     def part(self, start: int, end: int) -> Rows:
         """Rows ``start`` to ``end`` (exclusive)."""
-        return Rows(*(column[start:end] for column in self))
+        return Rows._make(column[start:end] for column in self)
 
 
 def _last(values: Floats) -> float:
@@ -149,7 +149,7 @@ def fill(starts: Integers, period: int, gaps: Gaps, previous: float) -> Rows:
 
 def join(parts: list[Rows]) -> Rows:
     """Rows one after another."""
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def fill_between(rows: Rows, period: int, gaps: Gaps, last: Rows | None) -> Rows:

@@ -181,7 +181,9 @@ def _above(rows: Rows, scores: Scores, rules: Rules, state: AlertState) -> NDArr
         limit = _surprise_limit(rows, rules.alerts_per_week, state)
         return (scores.surprise > limit) & ~scores.learning
     if scores.flagged is None:
-        raise ValueError("no threshold, no alerts_per_week, and the model has no threshold of its own")
+        raise ValueError(
+            "no threshold, no alerts_per_week, and the model has no threshold of its own"
+        )
     return scores.flagged & ~scores.learning
 
 

@@ -169,9 +169,7 @@ class DetectFn(beam.DoFn):
             input_end.set(_END)
 
     @on_timer(INPUT_END)
-    def end_of_input(
-        self, head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD)
-    ) -> None:
+    def end_of_input(self, head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD)) -> None:
         """Remember that the watermark passed the end of time: nothing is filled in after it."""
         known = head.read()
         if known is not None:
@@ -231,13 +229,12 @@ class DetectFn(beam.DoFn):
             head.write(outcome.head.to_bytes())
         return outcome
 
-
     def _fill_until(self, before: Head | None, due: int) -> int:
         """How far a silent series may be filled in at a wake.
 
         Not up to the due time: at the end of input the watermark passes every timer at once, and a
-        timer cannot see that. The timer that was set before that moment may still fire, so it
-        fills up to the due time before its own; `end_of_input`, which fires with it, stops the rest.
+        timer cannot see that. The one that was set before may still fire, so it fills up to the
+        due time before its own; `end_of_input`, which fires with it, stops the rest.
         """
         if self._settings.flush_every is None or (before is not None and before.ended):
             return LONG_AGO
@@ -306,5 +303,3 @@ def _outputs(outcome: Outcome) -> Iterator[Any]:
         yield beam.pvalue.TaggedOutput(LATE, line)
     for counter, number in outcome.tally.items():
         yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))
-
-

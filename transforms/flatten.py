@@ -36,12 +36,8 @@ def table_of(lines: bytes, record: pa.Schema, dimensions: Sequence[str]) -> pa.T
         return read.select(target.names).cast(target)
     columns = schema.dimension_columns(record, dimensions)
     pairs = read["dimensionList"]
-    by_name = {
-        columns[name]: _dimension(pairs, name, read.num_rows) for name in dimensions
-    }
-    return pa.table(
-        [by_name[n] if n in by_name else read[n] for n in target.names], schema=target
-    )
+    by_name = {columns[name]: _dimension(pairs, name, read.num_rows) for name in dimensions}
+    return pa.table([by_name[n] if n in by_name else read[n] for n in target.names], schema=target)
 
 
 def _dimension(pairs: pa.ChunkedArray, name: str, rows: int) -> pa.Array:
@@ -50,7 +46,7 @@ def _dimension(pairs: pa.ChunkedArray, name: str, rows: int) -> pa.Array:
     parents = pc.list_parent_indices(pairs).combine_chunks()
     here = pc.equal(pc.struct_field(flat, "name"), name)
     column = np.full(rows, None, object)
-    column[parents.filter(here).to_numpy()] = pc.struct_field(flat, "value").filter(
-        here
-    ).to_numpy(zero_copy_only=False)
+    column[parents.filter(here).to_numpy()] = (
+        pc.struct_field(flat, "value").filter(here).to_numpy(zero_copy_only=False)
+    )
     return pa.array(column, pa.string())

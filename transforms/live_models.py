@@ -93,10 +93,7 @@ class ModelKey:
         RuntimeError
             The cells do not add up to what the key says: state was lost.
         """
-        if snapshot is None:
-            model = SeriesModel(self.spec, self.series.seed)
-        else:
-            model = SeriesModel.from_bytes(self.spec, snapshot)
+        model = SeriesModel(self.spec, self.series.seed, snapshot)
         if journal:
             columns = [
                 np.concatenate([getattr(rows, name) for rows in journal])

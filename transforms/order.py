@@ -35,7 +35,7 @@ class Points(NamedTuple):
 
     def where(self, rows: NDArray[np.bool_]) -> Points:
         """The points of the rows that are true."""
-        return Points(*(column[rows] for column in self))
+        return Points._make(column[rows] for column in self)
 
 
 def gather(blocks: list[Block]) -> Points:
@@ -56,7 +56,7 @@ def order(points: Points, by_position: bool = False) -> Points:
     bits = points.values.view(np.int64)
     first = (points.ids, points.times) if by_position else (points.times, points.ids)
     ranks = np.lexsort((points.history, bits, first[1], first[0]))
-    return Points(*(column[ranks] for column in points))
+    return Points._make(column[ranks] for column in points)
 
 
 def drop_duplicates(points: Points) -> tuple[Points, int]:

@@ -144,9 +144,7 @@ def encode_block(block: Block) -> bytes:
     """A block as bytes: head, series, then the three columns, little-endian."""
     series = block.series.to_bytes()
     flags = (_HISTORY if block.history else 0) | (_MARK if block.until is not None else 0)
-    head = _BLOCK_HEAD.pack(
-        _BLOCK_MAGIC, flags, 0, len(series), len(block.times), block.until or 0
-    )
+    head = _BLOCK_HEAD.pack(_BLOCK_MAGIC, flags, 0, len(series), len(block.times), block.until or 0)
     columns = (block.times, block.values, block.ids)
     return head + series + b"".join(column.tobytes() for column in columns)
 

@@ -113,11 +113,10 @@ def left_discords_lines(
     tags = np.where(decided, b"IS_ANOMALY", b"IS_NOT_ANOMALY").astype(object)
     tags[scores.learning] = b"INITIALISING"
     distance = np.where(np.isnan(distance), 0.0, distance)
+    columns = (_numbers(scores.points), _numbers(rows.values), _numbers(distance), tags)
     return [
-        b'{"index":' + index + b',"input":' + value + b',"mp":' + mp + b',"anomalyTag":"' + tag + b'"}'
-        for index, value, mp, tag in zip(
-            _numbers(scores.points), _numbers(rows.values), _numbers(distance), tags, strict=True
-        )
+        b'{"index":%b,"input":%b,"mp":%b,"anomalyTag":"%b"}' % row
+        for row in zip(*columns, strict=True)
     ]
 
 

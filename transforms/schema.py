@@ -104,7 +104,7 @@ ALERT = pa.schema(
 
 
 def dimension_columns(record: pa.Schema, names: Sequence[str]) -> dict[str, str]:
-    """Lake column of each dimension: its name, with ``dimension_`` before it where that is taken."""
+    """Lake column of each dimension: its name, ``dimension_`` before it where that is taken."""
     taken = {name.lower() for name in record.names} | {"date"}
     return {name: f"dimension_{name}" if name.lower() in taken else name for name in names}
 

@@ -35,9 +35,8 @@ class MarkInputEnd(beam.PTransform):
             blocks
             | "SeriesOf" >> beam.FlatMap(_series, self._detectors).with_output_types(bytes)
             | "Once" >> beam.Distinct()
-            | "Mark" >> beam.Map(_mark, beam.pvalue.AsSingleton(newest)).with_output_types(
-                tuple[str, bytes]
-            )
+            | "Mark"
+            >> beam.Map(_mark, beam.pvalue.AsSingleton(newest)).with_output_types(tuple[str, bytes])
         )
 
 

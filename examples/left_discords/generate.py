@@ -5,9 +5,9 @@ some of its periods have an odd shape: *flat* (no movement), *inverted* (upside 
 (twice the frequency) or *bump* (an extra hump). Values stay in the usual range, so only the
 shape tells.
 
->>> numbers = generate(points=2000, seed=1)
+>>> numbers = generate(points=5000, seed=1)
 >>> numbers.values.shape, numbers.odd_shapes[0].kind
-((2000,), 'flat')
+((5000,), 'flat')
 
 On the command line::
 
