@@ -14,14 +14,11 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-import os
-import platform
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -32,6 +29,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.datasets import DatasetError, Series, data_folder, load
+from benchmarks.machine import machine
 from benchmarks.peers import PEERS, QUIET_ROWS, quiet
 from benchmarks.scoring import ucr, vus
 from benchmarks.scoring.nab import PROFILES, ScoredSeries, nab_scores
@@ -46,7 +44,6 @@ FORMS = (0, QUIET_ROWS)
 
 WARM_UP_ROWS = 2000
 TABLE_WIDTH = 100
-VERSIONS_OF = ("numpy", "numba", "apache-beam")
 
 
 @dataclass(frozen=True)
@@ -197,7 +194,7 @@ def measure(
         "series": len(series),
         "rows": sum(len(one.values) for one in series),
         "windows": sum(len(one.windows) for one in series),
-        "machine": _machine(workers),
+        "machine": {**machine(), "workers": workers},
         "results": results,
     }
 
@@ -317,17 +314,6 @@ def _ucr(series: Sequence[Series], forms: Sequence[Form]) -> dict[str, float]:
     return {
         "accuracy": ucr.accuracy(correct),
         "accuracy_per_recording": ucr.accuracy_per_recording(correct, recordings),
-    }
-
-
-def _machine(workers: int) -> dict[str, Any]:
-    return {
-        "system": platform.platform(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "workers": workers,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in VERSIONS_OF},
     }
 
 

@@ -675,7 +675,7 @@ def _descend_all(forest: Forest) -> None:
     """Find every tree's ``reached`` and ``depth`` for the point in hand.
 
     All trees go down one level a pass: their loads are independent and overlap, where a tree at
-    a time would wait for memory at every level (measured: 8 times as long).
+    a time would wait for memory at every level.
     """
     hand = forest.hand[0]
     trees = forest.trees

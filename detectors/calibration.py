@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 BINS = 256
-HEAD = 6  # low, bin width, rows counted, smallest mean excess, last quantile, last mean excess
+# low, bin width, rows counted, smallest mean excess; the quantile and mean excess found last, the
+# highest bin that was ever counted into; then the counts
+HEAD = 7
 CELLS = HEAD + BINS
 MOST_ROWS = 32_768.0
 WARM_ROWS = 30
@@ -66,7 +68,8 @@ def tail_decades(state: Floats, raw: float) -> float:
     needed = TAIL_SHARE * total
     above = 0.0
     excess = 0.0  # sum over the rows above bin b of their distance, in bins, to bin b's upper edge
-    b = BINS - 1
+    top = int(state[6])
+    b = top
     while b > 0 and above + state[HEAD + b] <= needed:
         above += state[HEAD + b]
         excess += above - 0.5 * state[HEAD + b]
@@ -81,9 +84,9 @@ def tail_decades(state: Floats, raw: float) -> float:
     if raw > quantile:
         return min(TAIL_DECADES + (raw - quantile) / (LN10 * mean_excess), MOST_DECADES)
     position = (raw - low) / width
-    k = min(max(int(position), 0), BINS - 1)
+    k = int(min(max(position, 0.0), BINS - 1.0))  # clipped first: a huge float is no integer
     higher = 0.0
-    for j in range(k + 1, BINS):
+    for j in range(k + 1, top + 1):
         higher += state[HEAD + j]
     higher += state[HEAD + k] * min(max(1.0 - (position - k), 0.0), 1.0)
     return min(-math.log10((higher + 0.5) / (total + 1.0)), TAIL_DECADES)
@@ -96,8 +99,9 @@ def add_score(state: Floats, raw: float) -> None:
         return
     if state[2] >= WARM_ROWS:
         raw = min(raw, state[4] + (MOST_LEARNT_DECADES - TAIL_DECADES) * LN10 * state[5])
-    k = min(max(int((raw - state[0]) / state[1]), 0), BINS - 1)
+    k = int(min(max((raw - state[0]) / state[1], 0.0), BINS - 1.0))
     state[HEAD + k] += 1.0
+    state[6] = max(state[6], float(k))
     state[2] += 1.0
     if state[2] >= MOST_ROWS:
         total = 0.0

@@ -19,7 +19,10 @@ LAKE_TABLES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
         schema.RESULT,
         ("detectorName", "timeseriesId", "detectionPeriodStartTime", "resultId"),
     ),
-    "late": (schema.LATE, ("detectorName", "timeseriesId", "eventTime", "recordId")),
+    "late": (
+        schema.LATE,
+        ("detectorName", "timeseriesId", "eventTime", "recordId", "measureValue"),
+    ),
     "dead_letters": (schema.DEAD_LETTER, ("source", "position", "detectorName")),
 }
 """The lake's tables: their JSON records and the order of a day's rows."""
@@ -35,9 +38,7 @@ class ReadSource(beam.PTransform):
         source = job.source
         self._files = ReadFiles(list(source.files), source.format)
         self._history = (
-            ReadFiles(list(source.history), source.format, history=True)
-            if (source.history)
-            else None
+            ReadFiles(list(source.history), source.format, history=True) if source.history else None
         )
 
     def expand(self, begin: Any) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
@@ -38,22 +40,40 @@ _RUNNERS: dict[str, Callable[[Callable[[beam.Pipeline], None], PipelineOptions],
 }
 
 
+Runner = Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]
+
+_NOISY_LOGGERS = (
+    "apache_beam.io.filebasedsink",
+    "apache_beam.options.pipeline_options",
+    "apache_beam.runners.portability.local_job_service",
+)
+_NOISE = (
+    "Deleting 1 existing files",  # the balance, which every run writes anew
+    "Discarding unparseable args",  # said better by `_unknown`
+    "No semi_persistent_directory found",
+)
+
+
 class WrongUse(Exception):
     """The command cannot be carried out as given; the text says why, one line a mistake."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; 0 done, 2 wrong use (nothing was started)."""
-    known, beam_arguments = _parser().parse_known_args(arguments)
-    if known.print_schema:
-        print(json.dumps(job_schema(), indent=2))
-        return 0
+    """Run the command; 0 done, 1 not all is accounted for, 2 wrong use (nothing was started)."""
+    _quiet()
     try:
+        known, beam_arguments = _parser().parse_known_args(arguments)
+        if known.print_schema:
+            print(json.dumps(job_schema(), indent=2))
+            return 0
+        settings = _settings(known)
+        options, runner = _options(beam_arguments, list(vars(known)))
         job = _checked_job(known.job, known.overwrite)
-        options, runner = _options(job, beam_arguments)
+        cloud = options.view_as(GoogleCloudOptions)
+        cloud.job_name = cloud.job_name or job.job
         pipeline = beam.Pipeline(options=options)
-        build(pipeline, job, _settings(known))
-    except (WrongUse, JobFileError, NoFiles) as error:
+        build(pipeline, job, settings)
+    except (argparse.ArgumentError, WrongUse, JobFileError, NoFiles, BeamIOError) as error:
         print(error, file=sys.stderr)
         return WRONG_USE
     if known.dry_run:
@@ -61,8 +81,21 @@ def main(arguments: list[str]) -> int:
         return 0
     for path in previous_output(job):
         FileSystems.delete([path])
-    runner(partial(build, job=job, settings=_settings(known)), options)
+    _make_folders(job)
+    runner(partial(build, job=job, settings=settings), options)
     return show.balance(Console(), job)
+
+
+def _quiet() -> None:
+    """Keep from people what Beam warns of in every run, and nothing else."""
+    for name in _NOISY_LOGGERS:
+        logger = logging.getLogger(name)
+        if _is_news not in logger.filters:
+            logger.addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(noise in record.getMessage() for noise in _NOISE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Detect anomalies in the series that a job file names.",
         epilog="Any other option is Beam's, for example --direct_num_workers=2.",
         allow_abbrev=False,
+        exit_on_error=False,
     )
     parser.add_argument("--job", metavar="JOB.yaml", help="the job file (see docs/job_file.md)")
     parser.add_argument(
@@ -115,6 +149,7 @@ def _checked_job(path: str | None, overwrite: bool) -> Job:
         raise WrongUse("--job is missing; for example --job=examples/anybooks/job.yaml")
     job = load_job(path)
     check_endpoints(job, path)
+    _check_file_systems(job, path)
     left = previous_output(job)
     if left and not overwrite:
         raise WrongUse(
@@ -124,24 +159,43 @@ def _checked_job(path: str | None, overwrite: bool) -> Job:
     return job
 
 
-def _options(
-    job: Job, arguments: list[str]
-) -> tuple[PipelineOptions, Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]]:
+def _check_file_systems(job: Job, file: str) -> None:
+    for path in (*job.source.files, *job.source.history, *job.sinks.paths.values()):
+        try:
+            FileSystems.get_filesystem(path)
+        except ValueError:
+            raise WrongUse(
+                f"{file}: {path!r}: no file system for {path.partition('://')[0]}:// is known; "
+                "Beam knows gs, s3, hdfs, azfs and local paths, where their clients are installed"
+            ) from None
+
+
+def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, Runner]:
     options = PipelineOptions(arguments)
-    known = options.get_all_options()
-    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
-    if unknown or any(not argument.startswith("-") for argument in arguments[:1]):
-        name = min(unknown, default=arguments[0])
-        close = difflib.get_close_matches(name, [*known, "job", "dry_run", "overwrite"], n=1)
-        hint = f"; did you mean --{close[0]}?" if close else ""
-        raise WrongUse(f"--{name} is neither an option of Tidewatch nor of Beam{hint}")
+    left: list[str] = []
+
+    def parse(parser: argparse.ArgumentParser) -> None:
+        parser.exit_on_error = False
+        left.extend(parser.parse_known_args(arguments)[1])
+
+    beams = options.get_all_options(add_extra_args_fn=parse)
+    if left:
+        raise WrongUse(_unknown(left[0], [*own, *beams]))
     runner = options.view_as(StandardOptions).runner or direct.NAMES[0]
     if runner not in _RUNNERS:
         raise WrongUse(f"--runner={runner} is not known; allowed: {', '.join(_RUNNERS)}")
-    cloud = options.view_as(GoogleCloudOptions)
-    cloud.job_name = cloud.job_name or job.job
-    _make_folders(job)
     return options, _RUNNERS[runner]
+
+
+def _unknown(argument: str, names: Iterable[str]) -> str:
+    """Why ``argument`` is refused, and what may have been meant."""
+    if not argument.startswith("-"):
+        hint = f"; did you mean --job={argument}?" if argument.endswith((".yaml", ".yml")) else ""
+        return f"{argument!r} is not an option{hint}"
+    name = argument.lstrip("-").partition("=")[0]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean --{close[0]}?" if close else ""
+    return f"--{name} is neither an option of Tidewatch nor of Beam{hint}"
 
 
 def _make_folders(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import Any
 
@@ -11,6 +12,7 @@ import orjson
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.tree import Tree
 
@@ -20,34 +22,31 @@ from pipeline.plan import detections_of, fields_of
 from transforms.balance import COUNTERS, differences
 from transforms.io.files import ReadLinesFn, ReadParquetFn, match
 from transforms.parse import parse_batch
-from transforms.records import Batch
+from transforms.records import MICROSECONDS, Batch
 
 SAMPLE_BATCHES = 32
 SAMPLE_POINTS = 4096
-_FAR_FUTURE = 2**61
 
 
 def plan(console: Console, pipeline: beam.Pipeline, job: Job) -> None:
     """The graph, and an estimate of the series and what their models take."""
     console.print(_graph(pipeline, job))
-    table = Table(title="Estimate, from the first records of each source")
-    for name in ("detector", "model", "series seen", "live bytes a series", "snapshot bytes"):
-        table.add_column(name, justify="left" if name in ("detector", "model") else "right")
-    table.add_column("live bytes, all", justify="right")
-    seen, records = _series_seen(job)
+    table = Table(title="Estimate from the first records of each file")
+    for name in ("detector", "model"):
+        table.add_column(name, overflow="fold")
+    for name in ("series", "memory/series", "memory", "state/series"):
+        table.add_column(name, justify="right", no_wrap=True)
+    seen, records, dead = _seen(job)
     for name, detection in detections_of(job).items():
         live, snapshot = _model_bytes(detection.settings.model)
         series = seen.get(name, 0)
-        table.add_row(
-            name,
-            detection.settings.model.kind,
-            f"{series:,}",
-            f"{live:,}",
-            f"{snapshot:,}",
-            f"{series * live:,}",
-        )
+        sizes = [decimal(size) for size in (live, series * live, snapshot)]
+        table.add_row(name, detection.settings.model.kind, f"{series:,}", *sizes)
     console.print(table)
-    console.print(f"{records:,} records looked at; the job file is right; nothing was started.")
+    console.print(f"{records:,} records looked at, {len(dead):,} of them cannot be used")
+    for text in islice(dead.values(), 1):
+        console.print(f"  the first: {text}", markup=False, soft_wrap=True)
+    console.print("The job file is right. Nothing was started, nothing was written.")
 
 
 def _graph(pipeline: beam.Pipeline, job: Job) -> Tree:
@@ -68,19 +67,28 @@ def _graph(pipeline: beam.Pipeline, job: Job) -> Tree:
     return tree
 
 
-def _series_seen(job: Job) -> tuple[dict[str, int], int]:
-    """Series of each detector in the first batches of the source, and records looked at."""
+def _seen(job: Job) -> tuple[dict[str, int], int, dict[tuple[int, int], str]]:
+    """Series of each detector in the first batches of each file, records, and what is wrong.
+
+    The last maps a refused record to the reason: (number of its file, position) -> in words.
+    """
     is_parquet = job.source.format == "parquet"
     read: Any = ReadParquetFn() if is_parquet else ReadLinesFn(job.source.format == "csv")
     series: dict[str, set[str]] = {}
     records = 0
+    dead: dict[tuple[int, int], str] = {}
+    now = int(time.time() * MICROSECONDS)
     for ordinal, path in enumerate(match(list(job.source.files))):
-        for batch in islice(read.process((ordinal, path, False)), SAMPLE_BATCHES):
-            blocks, _ = parse_batch(Batch(*batch), job.source.format, fields_of(job), _FAR_FUTURE)
-            records += len(Batch(*batch).payloads)
+        for elements in islice(read.process((ordinal, path, False)), SAMPLE_BATCHES):
+            batch = Batch(*elements)
+            blocks, letters = parse_batch(batch, job.source.format, fields_of(job), now)
+            records += len(batch.payloads)
+            for letter in letters:
+                position = batch.first_position + letter.position
+                dead.setdefault((ordinal, position), f"{path}, record {position}: {letter.reason}")
             for block in blocks:
                 series.setdefault(block.series.detector, set()).add(block.series.id)
-    return {name: len(ids) for name, ids in series.items()}, records
+    return {name: len(ids) for name, ids in series.items()}, records, dead
 
 
 def _model_bytes(spec: Any) -> tuple[int, int]:
@@ -100,18 +108,31 @@ def read_balance(job: Job) -> dict[str, dict[str, int]]:
 def balance(console: Console, job: Job) -> int:
     """Print the balance and where the results are; 1 if something is not accounted for."""
     counts = read_balance(job)
-    table = Table(title="Balance: what became of every record, and of every period")
-    table.add_column("")
+    table = Table()
+    table.add_column("What became of them")
     for name in counts:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for counter, meaning in COUNTERS.items():
         table.add_row(meaning, *(f"{numbers[counter]:,}" for numbers in counts.values()))
     console.print(table)
     wrong = [f"{name}: {text}" for name, each in counts.items() for text in differences(each)]
     for text in wrong:
-        console.print(f"[red]does not add up: {text}")
-    if not wrong:
-        console.print("read = used + duplicate + late + dead + waiting; closed = scored + warm-up")
+        console.print(f"does not add up: {text}", style="red", markup=False)
+    for text in _remarks(counts):
+        console.print(text, markup=False)
     for name, path in job.sinks.paths.items():
-        console.print(f"{name.replace('_', ' '):>13}: {path}", soft_wrap=True)
+        console.print(f"{name.replace('_', ' '):>13}: {path}", soft_wrap=True, markup=False)
     return 1 if wrong else 0
+
+
+def _remarks(counts: dict[str, dict[str, int]]) -> list[str]:
+    """What a newcomer would wonder at in a balance, explained."""
+    found = []
+    for name, numbers in counts.items():
+        if not numbers["read"]:
+            found.append(f"{name}: there was no record to read")
+        elif numbers["dead"] == numbers["read"]:
+            found.append(f"{name}: no record could be used; the dead letters say why")
+        elif not numbers["scored"]:
+            found.append(f"{name}: too few periods to score any; its models are still learning")
+    return found

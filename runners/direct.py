@@ -52,7 +52,7 @@ def _display(hidden: bool) -> Iterator[None]:
 
     def text() -> str:
         now: dict[str, Any] = {k: v - before.get(k, 0) for k, v in progress.counts().items()}
-        parts = [f"{now.get('read', 0):,} records read", f"{now.get('scored', 0):,} points scored"]
+        parts = [f"{now.get('read', 0):,} records read", f"{now.get('scored', 0):,} rows scored"]
         if now.get("rebuilt"):
             parts.append(f"{now['rebuilt']:,} models rebuilt")
         return f"{time.monotonic() - started:6.1f} s   " + "   ".join(parts)

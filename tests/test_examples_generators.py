@@ -40,7 +40,7 @@ def test_numbers_repeat_but_for_their_odd_shapes():
     rest = [period for period in range(len(profile)) if period not in odd]
     assert distance[rest].max() < 0.1
     assert distance[sorted(odd)].min() > 0.3
-    assert [shape.kind for shape in numbers.odd_shapes] == [KINDS[k % 4] for k in range(6)]
+    assert [shape.kind for shape in numbers.odd_shapes] == [KINDS[k % 5] for k in range(6)]
     assert all(shape.last - shape.first == PERIOD - 1 for shape in numbers.odd_shapes)
 
 

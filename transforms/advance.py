@@ -328,9 +328,9 @@ def _in_order(detection: Detection, blocks: list[Block]) -> tuple[Points, int]:
 
 def _blocks_of(series: Series, points: Points) -> list[Block]:
     return [
-        Block(series, *points.where(points.history == history)[:3], history=history)
+        Block(series, part.times, part.values, part.ids, history)
         for history in (True, False)
-        if (points.history == history).any()
+        if len(part := points.where(points.history == history))
     ]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +50,8 @@ class Gaps:
         return self.policy != "ignore"
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """What a model is given, as columns of equal length.
 
     Attributes
@@ -80,7 +80,8 @@ class Rows(NamedTuple):
 
     def part(self, start: int, end: int) -> Rows:
         """Rows ``start`` to ``end`` (exclusive)."""
-        return Rows._make(column[start:end] for column in self)
+        columns = {field.name: getattr(self, field.name)[start:end] for field in fields(self)}
+        return Rows(**columns)
 
 
 def _last(values: Floats) -> float:
@@ -149,7 +150,12 @@ def fill(starts: Integers, period: int, gaps: Gaps, previous: float) -> Rows:
 
 def join(parts: list[Rows]) -> Rows:
     """Rows one after another."""
-    return Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Rows(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(Rows)
+        }
+    )
 
 
 def fill_between(rows: Rows, period: int, gaps: Gaps, last: Rows | None) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from transforms.records import Block, Floats, Integers
 
 
-class Points(NamedTuple):
+@dataclass(frozen=True)
+class Points:
     """Points of one series as columns of equal length.
 
     Attributes
@@ -35,7 +36,11 @@ class Points(NamedTuple):
 
     def where(self, rows: NDArray[np.bool_]) -> Points:
         """The points of the rows that are true."""
-        return Points._make(column[rows] for column in self)
+        return self.take(np.flatnonzero(rows))
+
+    def take(self, rows: Integers) -> Points:
+        """The points of the given rows, in that order."""
+        return Points(self.times[rows], self.values[rows], self.ids[rows], self.history[rows])
 
 
 def gather(blocks: list[Block]) -> Points:
@@ -56,7 +61,7 @@ def order(points: Points, by_position: bool = False) -> Points:
     bits = points.values.view(np.int64)
     first = (points.ids, points.times) if by_position else (points.times, points.ids)
     ranks = np.lexsort((points.history, bits, first[1], first[0]))
-    return Points._make(column[ranks] for column in points)
+    return points.take(ranks)
 
 
 def drop_duplicates(points: Points) -> tuple[Points, int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import math
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -35,7 +36,11 @@ MOST_VALUE = 1e150
 """Values beyond this are refused: their squares would leave the range of float64."""
 FUTURE_MICROS = 86_400 * MICROSECONDS
 """An event time so far ahead of the clock is refused: it would close periods yet to come."""
+LAST_MICROS = 253_402_300_799 * MICROSECONDS
+"""9999-12-31 23:59:59, the last event time that a counter may reach: it knows no clock."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MOST_UNIX = 1e18
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _POSITION_BITS = 40
 
 
@@ -56,7 +61,7 @@ class Fields:
     dimensions : tuple of str
         Fields that name the series.
     time_field : str or None
-        Field of the event time; None: the broker's time, or with ``counter`` the position.
+        Field of the event time; None: the broker's time. Not read with ``counter``.
     time_format : str
         ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us`` or ``counter``.
     time_zone : str
@@ -94,12 +99,19 @@ def _json_record(payload: bytes) -> Record:
     return record
 
 
+def _cells(line: bytes, encoding: str = "utf-8") -> list[str]:
+    return next(csv.reader([line.decode(encoding)], strict=True), [])
+
+
 def _csv_decoder(header: bytes) -> Decode:
-    names = next(csv.reader([header.decode("utf-8-sig")]), [])
+    try:
+        names = _cells(header, "utf-8-sig")
+    except (UnicodeDecodeError, csv.Error) as error:
+        return _refuse_all(f"the header is not a CSV line in UTF-8: {error}")
 
     def decode(payload: bytes) -> Record:
         try:
-            cells = next(csv.reader([payload.decode()], strict=True), [])
+            cells = _cells(payload)
         except (UnicodeDecodeError, csv.Error) as error:
             raise Unusable(f"not a CSV line in UTF-8: {error}") from error
         if len(cells) != len(names):
@@ -109,22 +121,41 @@ def _csv_decoder(header: bytes) -> Decode:
     return decode
 
 
-def _number_decoder(measure: str) -> Decode:
+def _refuse_all(reason: str) -> Decode:
+    def decode(_: bytes) -> Record:
+        raise Unusable(reason)
+
+    return decode
+
+
+def _number_decoder(measures: Iterable[str]) -> Decode:
+    names = tuple(measures)
+
     def decode(payload: bytes) -> Record:
         try:
-            return {measure: payload.decode()}
+            return dict.fromkeys(names, payload.decode())
         except UnicodeDecodeError as error:
             raise Unusable(f"not a number in UTF-8: {error}") from error
 
     return decode
 
 
-def decoder(payload_format: str, header: bytes, measure: str) -> Decode:
-    """What turns one payload into a record of fields, or raises `Unusable`."""
+def decoder(payload_format: str, header: bytes, measures: Iterable[str]) -> Decode:
+    """What turns one payload into a record of fields, or raises `Unusable`.
+
+    Parameters
+    ----------
+    payload_format : str
+        ``json``, ``csv`` or ``number``.
+    header : bytes
+        ``csv`` only: the line that names the columns.
+    measures : iterable of str
+        ``number`` only: the names that the one number goes by.
+    """
     if payload_format == "csv":
         return _csv_decoder(header)
     if payload_format == "number":
-        return _number_decoder(measure)
+        return _number_decoder(measures)
     return _json_record
 
 
@@ -133,13 +164,20 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def _number(text: str) -> float:
+    """The number that ``text`` is; ValueError for what only Python takes for one."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return float(text)
+
+
 def _value(record: Record, field: str) -> float:
     value = record.get(field)
     if value is None:
         raise Unusable(f"field {field!r} is missing" if field not in record else f"{field} is null")
     if isinstance(value, str):
         try:
-            value = float(value)
+            value = _number(value)
         except ValueError:
             raise Unusable(f"{field} is not a number: {_shown(value)}") from None
     elif type(value) is not int and type(value) is not float:
@@ -178,13 +216,14 @@ def _iso_micros(text: object, zone: ZoneInfo | None) -> int:
 def _unix_micros(value: object, unit: int) -> int:
     if isinstance(value, str):
         try:
-            value = float(value) if not value.strip().lstrip("-").isdigit() else int(value)
+            # an integer of microseconds since 1970 has more digits than a float keeps
+            value = int(value) if _INTEGER.fullmatch(value) else _number(value)
         except ValueError:
             raise Unusable(f"event time is not a number: {_shown(value)}") from None
-    if type(value) is int:
-        return value * unit
-    if type(value) is not float or not math.isfinite(value):
-        raise Unusable(f"event time is not a finite number: {_shown(value)}")
+    if type(value) is not int and type(value) is not float:
+        raise Unusable(f"event time is not a number: {_shown(value)}")
+    if not abs(value) <= _MOST_UNIX:  # nor is NaN
+        raise Unusable(f"event time is not within +-{_MOST_UNIX:g}: {_shown(value)}")
     return round(value * unit)
 
 
@@ -197,7 +236,7 @@ def _zone(name: str) -> ZoneInfo | None:
 
 
 def _event_time(record: Record, fields: Fields, position: int, broker_time: int) -> int:
-    if fields.time_format == "counter" and fields.time_field is None:
+    if fields.time_format == "counter":
         return position * fields.step
     if fields.time_field is None:
         return broker_time
@@ -206,15 +245,16 @@ def _event_time(record: Record, fields: Fields, position: int, broker_time: int)
         raise Unusable(f"event time field {fields.time_field!r} is missing")
     if fields.time_format == "iso8601":
         return _iso_micros(value, _zone(fields.time_zone))
-    if fields.time_format == "counter":
-        return _unix_micros(value, 1) * fields.step
     return _unix_micros(value, _UNITS[fields.time_format])
 
 
-def _checked_time(micros: int, latest: int) -> int:
+def _checked_time(micros: int, fields: Fields, now: int) -> int:
     if micros < 0:
-        raise Unusable("event time is before 1970")
-    if micros > latest:
+        raise Unusable(f"event time is before 1970: {micros // MICROSECONDS} seconds since 1970")
+    if fields.time_format == "counter":
+        if micros > LAST_MICROS:
+            raise Unusable("event time is after the year 9999: the position times step")
+    elif micros > now + FUTURE_MICROS:
         raise Unusable(
             "event time is more than a day in the future: "
             f"{micros // MICROSECONDS} seconds since 1970"
@@ -241,7 +281,7 @@ def parse_batch(
     now : int
         The clock, microseconds since 1970; only to refuse event times in the far future.
     """
-    decode = decoder(payload_format, batch.header, detectors[0].measure)
+    decode = decoder(payload_format, batch.header, [fields.measure for fields in detectors])
     found: dict[tuple[int, tuple[str, ...]], Columns] = {}
     dead: list[DeadLetter] = []
     for i, payload in enumerate(batch.payloads):
@@ -254,7 +294,7 @@ def parse_batch(
             continue
         for number, fields in enumerate(detectors):
             try:
-                _take(record, batch, i, number, fields, now + FUTURE_MICROS, found)
+                _take(record, batch, i, number, fields, now, found)
             except Unusable as error:
                 dead.append(DeadLetter(i, str(error), fields.detector))
     return _blocks(batch, detectors, found), dead
@@ -266,17 +306,17 @@ def _take(
     i: int,
     number: int,
     fields: Fields,
-    latest: int,
+    now: int,
     found: dict[tuple[int, tuple[str, ...]], Columns],
 ) -> None:
     position = batch.first_position + i
     value = _value(record, fields.measure)
-    micros = _checked_time(_event_time(record, fields, position, batch.time), latest)
+    micros = _checked_time(_event_time(record, fields, position, batch.time), fields, now)
     identity = int(NO_ID)
     if fields.by_position:
         identity = (batch.ordinal << _POSITION_BITS) + position
     elif fields.record_id is not None:
-        identity = record_id(_dimension_or_id(record, fields.record_id))
+        identity = record_id(_id_of(record, fields.record_id))
     names = tuple([_dimension(record, name) for name in fields.dimensions])
     columns = found.get((number, names))
     if columns is None:
@@ -286,7 +326,7 @@ def _take(
     columns[2].append(identity)
 
 
-def _dimension_or_id(record: Record, field: str) -> object:
+def _id_of(record: Record, field: str) -> object:
     value = record.get(field)
     if value is None:
         raise Unusable(f"record ID {field!r} is missing")

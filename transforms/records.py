@@ -80,7 +80,7 @@ class Batch(NamedTuple):
     first_position : int
         Position of the first payload; the others follow by one each.
     ordinal : int
-        Rank of the source among the job's sources, from 0.
+        Rank of the source among the job's sources, from 0; history comes before, below 0.
     history : bool
         Learnt to warm the models up; raises no alert.
     time : int

@@ -104,9 +104,19 @@ ALERT = pa.schema(
 
 
 def dimension_columns(record: pa.Schema, names: Sequence[str]) -> dict[str, str]:
-    """Lake column of each dimension: its name, ``dimension_`` before it where that is taken."""
+    """Lake column of each dimension: its name, ``dimension_`` before it where that is taken.
+
+    Names that differ in case alone count as one: Glue, Athena and DuckDB see it so.
+    """
     taken = {name.lower() for name in record.names} | {"date"}
-    return {name: f"dimension_{name}" if name.lower() in taken else name for name in names}
+    columns: dict[str, str] = {}
+    for name in names:
+        column = name
+        while column.lower() in taken:
+            column = f"dimension_{column}"
+        taken.add(column.lower())
+        columns[name] = column
+    return columns
 
 
 def flat(record: pa.Schema, names: Sequence[str]) -> pa.Schema:

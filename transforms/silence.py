@@ -2,7 +2,7 @@
 
 A live stream's watermark says how far time has come; that of bounded input jumps from its start to
 infinity. Where a gap policy fills, each series is given a mark: the newest event time of the whole
-input. Nothing is filled in after it.
+input, by the field that its detector takes for the event time. Nothing is filled in after it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,21 @@ class MarkInputEnd(beam.PTransform):
         self._detectors = detectors
 
     def expand(self, blocks: Any) -> Any:
-        """Newest event time of all, and each series once."""
-        ends = blocks | "Reach" >> beam.Map(_reach).with_output_types(int)
-        newest = ends | "Newest" >> beam.CombineGlobally(_newest)
+        """Newest event time of each detector, and each series once."""
+        ends = blocks | "Reach" >> beam.Map(_reach).with_output_types(tuple[str, int])
+        newest = ends | "Newest" >> beam.CombinePerKey(max)
         return (
             blocks
             | "SeriesOf" >> beam.FlatMap(_series, self._detectors).with_output_types(bytes)
             | "Once" >> beam.Distinct()
             | "Mark"
-            >> beam.Map(_mark, beam.pvalue.AsSingleton(newest)).with_output_types(tuple[str, bytes])
+            >> beam.Map(_mark, beam.pvalue.AsDict(newest)).with_output_types(tuple[str, bytes])
         )
 
 
-def _reach(element: tuple[str, bytes]) -> int:
-    return int(decode_block(element[1]).times.max())
-
-
-def _newest(times: Any) -> int:
-    return max(times, default=0)
+def _reach(element: tuple[str, bytes]) -> tuple[str, int]:
+    block = decode_block(element[1])
+    return block.series.detector, int(block.times.max())
 
 
 def _series(element: tuple[str, bytes], detectors: frozenset[str]) -> list[bytes]:
@@ -53,6 +50,6 @@ def _series(element: tuple[str, bytes], detectors: frozenset[str]) -> list[bytes
     return [series.to_bytes()] if series.detector in detectors else []
 
 
-def _mark(series: bytes, until: int) -> tuple[str, bytes]:
-    block = Block.mark(Series.from_bytes(series), until)
-    return block.series.key, encode_block(block)
+def _mark(text: bytes, newest: dict[str, int]) -> tuple[str, bytes]:
+    series = Series.from_bytes(text)
+    return series.key, encode_block(Block.mark(series, newest[series.detector]))

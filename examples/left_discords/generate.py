@@ -2,8 +2,9 @@
 
 The synthetic stream is a sine of period `PERIOD` with a harmonic and noise. After a learning part
 some of its periods have an odd shape: *flat* (no movement), *inverted* (upside down), *doubled*
-(twice the frequency) or *bump* (an extra hump). Values stay in the usual range, so only the
-shape tells.
+(twice the frequency), *sawtooth* or *bump* (a hump in the trough). They stay close to the usual
+range: the shape tells, not the value. A kind that comes again is a discord only once the first
+has been forgotten.
 
 >>> numbers = generate(points=5000, seed=1)
 >>> numbers.values.shape, numbers.odd_shapes[0].kind
@@ -33,7 +34,7 @@ Floats = NDArray[np.float64]
 PERIOD = 50
 LEARNING_PERIODS = 40
 NOISE_SD = 0.05
-KINDS = ("flat", "inverted", "doubled", "bump")
+KINDS = ("flat", "inverted", "doubled", "sawtooth", "bump")
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ def _odd_shape(kind: str) -> Floats:
             return -_usual_shape(periods)
         case "doubled":
             return _usual_shape(2 * periods)
+        case "sawtooth":
+            return np.linspace(-1.4, 1.0, PERIOD)
         case _:  # bump: in the trough, a tenth of a period wide
             return _usual_shape(periods) + 1.2 * np.exp(-(((periods - 0.7) / 0.1) ** 2))
 

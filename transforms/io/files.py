@@ -6,11 +6,16 @@ files are read side by side. Many middling files therefore read faster than one 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import bz2
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import apache_beam as beam
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -22,8 +27,16 @@ BATCH_BYTES = 4 << 20
 _CHUNK = 1 << 20
 
 
+_DECOMPRESS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}
+"""Python's own readers say when a file is cut short; Beam's end there without a word."""
+
+
 class NoFiles(ValueError):
     """A path or glob that matches nothing."""
+
+
+class DamagedFile(ValueError):
+    """A file that cannot be read to its end."""
 
 
 def match(patterns: list[str]) -> list[str]:
@@ -60,11 +73,13 @@ class ReadFiles(beam.PTransform):
         self._paths = match(patterns)
         self._format = payload_format
         self._history = history
+        self._first = -len(self._paths) if history else 0
 
     def expand(self, begin: Any) -> Any:
         """Create the paths, spread them, read each."""
         read = ReadParquetFn() if self._format == "parquet" else ReadLinesFn(self._format == "csv")
-        files = [(ordinal, path, self._history) for ordinal, path in enumerate(self._paths)]
+        ranked = enumerate(self._paths, self._first)
+        files = [(ordinal, path, self._history) for ordinal, path in ranked]
         return begin | "Paths" >> beam.Create(files) | beam.Reshuffle() | "Read" >> beam.ParDo(read)
 
 
@@ -91,7 +106,7 @@ class ReadLinesFn(beam.DoFn):
 
 
 def _runs(lines: Iterator[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    """Position of its first line and lines of each batch; an empty line ends a batch."""
+    """Position of its first payload and payloads of each batch; an empty one ends a batch."""
     run: list[bytes] = []
     first = size = 0
     for position, line in enumerate(lines):
@@ -111,14 +126,28 @@ def _last_change(path: str) -> int:
 
 
 def _lines(path: str) -> Iterator[bytes]:
-    with FileSystems.open(path, compression_type=CompressionTypes.AUTO) as file:
-        rest = b""
-        while chunk := file.read(_CHUNK):
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
+    begun: list[bytes] = []  # pieces of a line that goes on: joined once, however long it is
+    for chunk in _chunks(path):
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*begun, lines[0]])
+            begun = []
             yield from (line.removesuffix(b"\r") for line in lines)
-        if rest:
-            yield rest.removesuffix(b"\r")
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield last.removesuffix(b"\r")
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    decompress = _DECOMPRESS.get(os.path.splitext(path)[1].lower())
+    compression = CompressionTypes.UNCOMPRESSED if decompress else CompressionTypes.AUTO
+    with FileSystems.open(path, compression_type=compression) as stored:
+        file = decompress(stored) if decompress else stored
+        try:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+        except (OSError, EOFError, zlib.error) as error:
+            raise DamagedFile(f"{path} cannot be read to its end: {error}") from error
 
 
 class ReadParquetFn(beam.DoFn):
@@ -128,12 +157,26 @@ class ReadParquetFn(beam.DoFn):
         """Read one file."""
         ordinal, path, history = file
         changed = _last_change(path)
-        position = 0
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        for position, payloads in _runs(_rows(path)):
+            yield tuple(Batch(path, position, ordinal, history, changed, b"", payloads))
+
+
+def _rows(path: str) -> Iterator[bytes]:
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        try:
             for rows in pq.ParquetFile(source).iter_batches(BATCH_RECORDS):
-                payloads = [_json(row) for row in rows.to_pylist()]
-                yield tuple(Batch(path, position, ordinal, history, changed, b"", payloads))
-                position += len(payloads)
+                # a nanosecond is no event time: Python's datetime ends at the microsecond
+                schema = pa.schema([_in_microseconds(field) for field in rows.schema])
+                plain = rows.cast(schema, safe=False)
+                yield from (_json(row) for row in plain.to_pylist())
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedFile(f"{path} cannot be read to its end: {error}") from error
+
+
+def _in_microseconds(field: pa.Field) -> pa.Field:
+    kind = field.type
+    is_finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
+    return field.with_type(pa.timestamp("us", kind.tz)) if is_finer else field
 
 
 def _json(row: dict[str, Any]) -> bytes:

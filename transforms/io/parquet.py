@@ -19,6 +19,7 @@ from apache_beam.io.filesystems import FileSystems
 from transforms.flatten import table_of
 
 ROWS_AN_OBJECT = 500_000
+_PARSED_BYTES = 64 << 20
 
 
 class WriteLake(beam.PTransform):
@@ -73,8 +74,8 @@ class WriteDayFn(beam.DoFn):
     def process(self, day: tuple[str, Iterable[bytes]]) -> Iterator[str]:
         """Write one day."""
         date, blocks = day
-        table = table_of(b"\n".join(blocks), self._record, self._dimensions)
-        table = table.sort_by(self._order)
+        tables = [table_of(lines, self._record, self._dimensions) for lines in _joined(blocks)]
+        table = pa.concat_tables(tables).sort_by(self._order)
         folder = FileSystems.join(self._folder, f"date={date}")
         try:
             FileSystems.mkdirs(folder)
@@ -84,6 +85,20 @@ class WriteDayFn(beam.DoFn):
             path = FileSystems.join(folder, f"part-{part:05}.parquet")
             _put(path, table.slice(start, ROWS_AN_OBJECT))
             yield path
+
+
+def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """All lines, in runs that are read at once: Arrow reads less than 2 GiB in a go."""
+    run: list[bytes] = []
+    size = 0
+    for block in blocks:
+        run.append(block)
+        size += len(block)
+        if size >= _PARSED_BYTES:
+            yield b"\n".join(run)
+            run, size = [], 0
+    if run:
+        yield b"\n".join(run)
 
 
 def _put(path: str, table: pa.Table) -> None:
