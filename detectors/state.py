@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"TWS1"
-_HEAD = struct.Struct("<4s16sI")
+# magic, owner, CRC-32 of all that follows it, bytes of the directory
+_HEAD = struct.Struct("<4s16sII")
+_CHECKED_FROM = _HEAD.size - 4
 _ALIGNMENT = 8
 
 
@@ -41,11 +44,12 @@ def pack(owner: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     directory = [[name, a.dtype.newbyteorder("<").str, list(a.shape)] for name, a in arrays.items()]
     text = json.dumps(directory, separators=(",", ":")).encode()
     text += b" " * (-(_HEAD.size + len(text)) % _ALIGNMENT)
-    parts = [_HEAD.pack(MAGIC, owner, len(text)), text]
+    parts = [struct.pack("<I", len(text)), text]
     for array in arrays.values():
         data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
         parts += [data, b"\0" * (-len(data) % _ALIGNMENT)]
-    return b"".join(parts)
+    checked = b"".join(parts)
+    return MAGIC + owner + struct.pack("<I", zlib.crc32(checked)) + checked
 
 
 def unpack(owner: bytes, state: bytes) -> dict[str, NDArray[Any]]:
@@ -57,21 +61,24 @@ def unpack(owner: bytes, state: bytes) -> dict[str, NDArray[Any]]:
         Not a packed state, cut short, or packed for other parameters or another version.
     """
     if len(state) < _HEAD.size or state[:4] != MAGIC:
-        raise StateError(f"not a Tidewatch state: starts with {state[:4]!r}, expected {MAGIC!r}")
-    _, found, directory_size = _HEAD.unpack_from(state)
+        raise StateError(
+            f"not a Tidewatch state: {len(state)} bytes that start with {state[:4]!r}, "
+            f"expected at least {_HEAD.size} that start with {MAGIC!r}"
+        )
+    _, found, checksum, directory_size = _HEAD.unpack_from(state)
     if found != owner:
         raise StateError(
             f"state belongs to model {found.hex()}, asked for {owner.hex()}: "
             "its kind, state version or parameters differ"
         )
+    # a kernel trusts its arrays: one wrong index would write anywhere in memory
+    if zlib.crc32(memoryview(state)[_CHECKED_FROM:]) != checksum:
+        raise StateError(f"state of {len(state)} bytes is cut short or damaged: wrong checksum")
     offset = _HEAD.size + directory_size
     arrays: dict[str, NDArray[Any]] = {}
-    try:
-        for name, dtype, shape in json.loads(state[_HEAD.size : offset]):
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[name] = np.frombuffer(state, dtype, count, offset).reshape(shape)
-            size = count * np.dtype(dtype).itemsize
-            offset += size + (-size % _ALIGNMENT)
-    except ValueError as error:
-        raise StateError(f"state of {len(state)} bytes is cut short or damaged: {error}") from error
+    for name, dtype, shape in json.loads(state[_HEAD.size : offset]):
+        count = int(np.prod(shape, dtype=np.int64))
+        arrays[name] = np.frombuffer(state, dtype, count, offset).reshape(shape)
+        size = count * np.dtype(dtype).itemsize
+        offset += size + (-size % _ALIGNMENT)
     return arrays

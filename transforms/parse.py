@@ -39,6 +39,7 @@ FUTURE_MICROS = 86_400 * MICROSECONDS
 LAST_MICROS = 253_402_300_799 * MICROSECONDS
 """9999-12-31 23:59:59, the last event time that a counter may reach: it knows no clock."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=None)
 _MOST_UNIX = 1e18
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 _POSITION_BITS = 40
@@ -207,9 +208,9 @@ def _iso_micros(text: object, zone: ZoneInfo | None) -> int:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
         raise Unusable(f"event time is not ISO 8601: {_shown(text)}") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone or dt.UTC)
-    since = moment - _EPOCH
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
+    since = moment - (_EPOCH_UTC if moment.tzinfo is None else _EPOCH)
     return (since.days * 86_400 + since.seconds) * MICROSECONDS + since.microseconds
 
 

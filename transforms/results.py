@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from itertools import repeat
 from typing import Any
 
@@ -23,6 +24,8 @@ from transforms.decide import Event
 from transforms.records import Series, dimension_list, text_times
 
 _ID = struct.Struct("<qqq")
+Column = bytes | list[bytes]
+"""JSON values of a block's rows: one a row, or one for all."""
 
 
 def result_ids(series: Series, model_hash: bytes, rows: Rows) -> list[str]:
@@ -44,14 +47,19 @@ def _numbers(column: NDArray[Any]) -> list[bytes]:
 
 
 def _texts(texts: list[str]) -> list[bytes]:
-    return [b'"' + text.encode() + b'"' for text in texts]
+    """Texts that need no escapes, as JSON."""
+    return ('"' + '"\n"'.join(texts) + '"').encode().split(b"\n") if texts else []
 
 
-def _choice(rows: NDArray[np.bool_], yes: bytes, no: bytes) -> list[bytes]:
+def _choice(rows: NDArray[np.bool_], yes: bytes, no: bytes) -> Column:
+    if rows.all() or not rows.any():
+        return yes if rows.any() else no
     return [yes if row else no for row in rows.tolist()]
 
 
-def _sparse(rows: int, found: dict[int, Any]) -> list[bytes]:
+def _sparse(rows: int, found: dict[int, Any]) -> Column:
+    if not found:
+        return b"null"
     column = [b"null"] * rows
     for row, value in found.items():
         column[row] = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -69,13 +77,13 @@ def result_lines(
 ) -> list[bytes]:
     """One JSON object a row, in the order of the rows, without line ends."""
     starts = _texts(text_times(rows.starts))
-    points = rows.starts is rows.ends
-    columns: dict[str, Any] = {
-        "detectorName": repeat(orjson.dumps(series.detector)),
-        "measure": repeat(orjson.dumps(series.measure)),
-        "timeseriesId": repeat(orjson.dumps(series.id)),
-        "anomalyDecisionThreshold": repeat(orjson.dumps(threshold)),
-        "dimensionList": repeat(orjson.dumps(dimension_list(series.dimensions))),
+    points = np.array_equal(rows.starts, rows.ends)
+    columns: dict[str, Column] = {
+        "detectorName": orjson.dumps(series.detector),
+        "measure": orjson.dumps(series.measure),
+        "timeseriesId": orjson.dumps(series.id),
+        "anomalyDecisionThreshold": orjson.dumps(threshold),
+        "dimensionList": orjson.dumps(dimension_list(series.dimensions)),
         "aggregatedMeasureValue": _numbers(rows.values),
         "anomalyScore": _numbers(np.where(scores.learning, 0.0, scores.score)),
         "detectionPeriodStartTime": starts,
@@ -96,11 +104,23 @@ def result_lines(
         "imputed": _choice(rows.imputed, b"true", b"false"),
         "resultId": _texts(ids),
     }
-    pieces: list[Any] = []
+    return _objects(columns, len(rows))
+
+
+def _objects(columns: dict[str, Column], rows: int) -> list[bytes]:
+    """One JSON object a row, its fields in the order of the schema."""
+    pieces: list[Iterable[bytes]] = []
+    constant = b"{"  # all that is the same in every row, up to the next column that is not
     for position, name in enumerate(schema.RESULT.names):
-        pieces.append(repeat((b"," if position else b"{") + orjson.dumps(name) + b":"))
-        pieces.append(columns[name])
-    return [b"".join(line) + b"}" for line in zip(*pieces, strict=False)]
+        constant += (b"," if position else b"") + orjson.dumps(name) + b":"
+        column = columns[name]
+        if isinstance(column, bytes):
+            constant += column
+        else:
+            pieces += [repeat(constant, rows), column]
+            constant = b""
+    pieces.append(repeat(constant + b"}", rows))
+    return [b"".join(line) for line in zip(*pieces, strict=True)]
 
 
 def left_discords_lines(
