@@ -84,7 +84,10 @@ class MeanStdDev:
     warm_up: int = 100
 
     def __post_init__(self) -> None:
-        _check(self.deviations > 0, f"deviations must be > 0, got {self.deviations}")
+        _check(
+            0 < self.deviations < math.inf,
+            f"deviations must be > 0 and finite, got {self.deviations}",
+        )
         _check(self.warm_up >= 2, f"warm_up must be >= 2, got {self.warm_up}")
 
 

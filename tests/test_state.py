@@ -93,7 +93,9 @@ def test_errors_say_what_was_found_and_what_was_expected() -> None:
     with pytest.raises(StateError, match="7 bytes that start with b'TWS1', expected at least 28 "):
         unpack(OWNER, PACKED[:7])
     other = bytes(16)
-    with pytest.raises(StateError, match=f"belongs to model {OWNER.hex()}, asked for {other.hex()}"):
+    with pytest.raises(
+        StateError, match=f"belongs to model {OWNER.hex()}, asked for {other.hex()}"
+    ):
         unpack(other, PACKED)
     with pytest.raises(StateError, match=f"state of {len(PACKED) - 1} bytes is cut short"):
         unpack(OWNER, PACKED[:-1])
