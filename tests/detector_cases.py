@@ -17,7 +17,7 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "LeftDiscord": [
         {"sequence_length": 20, "context": 128},
-        {"sequence_length": 8, "context": 64, "floor": 0.0, "learning_points": 100},
+        {"sequence_length": 25, "context": 64, "floor": 0.0, "learning_points": 100},
         {"sequence_length": 20, "context": 128, "normalize": False},
     ],
 }

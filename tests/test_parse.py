@@ -114,7 +114,8 @@ def test_what_is_no_finite_number_is_refused_by_name(value, reason):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [("A", "A"), ("", ""), (7, "7"), (1.5, "1.5"), (True, "true"), ("é\n", "é\n")]
+    ("value", "text"),
+    [("A", "A"), ("", ""), (7, "7"), (1.5, "1.5"), (True, "true"), ("é\n", "é\n")],
 )
 def test_a_dimension_is_text_or_becomes_it(value, text):
     assert parsed(GOOD | {"p": value})[3] == (text,)
@@ -374,7 +375,9 @@ FORMATS = {
     st.sampled_from([b"t,v,p,w,id", b"t,v\nt", b"\xff", b""]) | st.binary(max_size=20),
 )
 @example([b"1e308,1,a,1,1"], "csv", "unix_us", b"t,v,p,w,id")
-@example([json.dumps({"t": 1e303, "v": 1, "w": 1, "p": "", "id": 1}).encode()], "json", "unix_s", b"")
+@example(
+    [json.dumps({"t": 1e303, "v": 1, "w": 1, "p": "", "id": 1}).encode()], "json", "unix_s", b""
+)
 def test_any_payload_is_used_or_dead_once_for_each_detector(payloads, form, time_format, header):
     detectors = FORMATS[time_format]
     batch = batch_of(*payloads, header=header)

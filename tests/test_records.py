@@ -56,7 +56,9 @@ def test_decoded_columns_cannot_be_changed():
     with pytest.raises(ValueError, match="read-only"):
         decode_block(
             encode_block(
-                Block(Series("d", "m", ()), np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64))
+                Block(
+                    Series("d", "m", ()), np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64)
+                )
             )
         ).values[0] = 2.0
 
