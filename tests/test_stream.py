@@ -1,4 +1,4 @@
-"""The stateful step on a runner, over `TestStream`: watermarks, late data, silence, time to live."""
+"""The stateful step over `TestStream`: watermarks, late data, silence, time to live."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def detection(policy="ignore", **more):
 
 
 FOUND = {}
-"""What the pipeline gave; it runs in this process. Not by `assert_that`: on this runner the grouping
-inside drops what a timer emits at the very end of the input."""
+"""What the pipeline gave; it runs in this process. Not by `assert_that`: on this runner the
+grouping inside drops what a timer emits at the very end of the input."""
 
 
 class Keep:
@@ -83,7 +83,11 @@ class Stream:
             out[detect.ALERTS] | "alerts" >> beam.Map(Keep("alerts"))
             out[detect.LATE] | "late" >> beam.Map(Keep("late"))
             out[detect.TALLY] | "tally" >> beam.Map(Keep("tally"))
-        rows = [json.loads(line) for _, _, lines in FOUND.get("results", []) for line in lines.split(b"\n")]
+        rows = [
+            json.loads(line)
+            for _, _, lines in FOUND.get("results", [])
+            for line in lines.split(b"\n")
+        ]
         tally = Counter()
         for _, counter, number in FOUND.get("tally", []):
             tally[counter] += number
