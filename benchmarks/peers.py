@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from detectors.period import find_period
+
 Floats = NDArray[np.float64]
 Peer = Callable[[Floats], Floats]
 
@@ -85,11 +87,49 @@ def beam_z_score(values: Floats) -> Floats:
     return scores
 
 
+LEARNING_ROWS = 1000
+"""Rows that stumpy's subsequence length is taken from, as the left discord's is at first."""
+
+
+def stumpy_left_profile(values: Floats) -> Floats:
+    """Left matrix profile of stumpy, z-normalised, over the whole past: each row's newest window.
+
+    The length of the windows is the period of the first 1,000 rows, found as the left discord
+    finds it; stumpy's own exclusion zone of a quarter of it. O(n^2) in time.
+    """
+    # imported here: stumpy takes seconds to load and to compile
+    import stumpy
+
+    scores = np.full(len(values), np.nan)
+    if len(values) <= LEARNING_ROWS or np.isnan(values).any():
+        return scores
+    length = find_period(values[:LEARNING_ROWS])
+    nearest = stumpy.stump(values, length)[:, 2].astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(values, length)
+    for start in range(0, len(windows), 10_000):
+        rows = slice(start, min(start + 10_000, len(windows)))
+        ours, theirs = _shapes(windows[rows]), _shapes(windows[np.maximum(nearest[rows], 0)])
+        distance = np.sqrt(((ours - theirs) ** 2).sum(axis=1))
+        scores[start + length - 1 : rows.stop + length - 1] = np.where(
+            nearest[rows] >= 0, distance, np.nan
+        )
+    return scores
+
+
+def _shapes(windows: Floats) -> Floats:
+    centred = windows - windows.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0.0)
+
+
 PEERS: dict[str, Peer] = {
     "|difference|": absolute_difference,
     "rolling z-score": rolling_z_score,
     "Beam ZScore": beam_z_score,
 }
+
+SLOW_PEERS: dict[str, Peer] = {"stumpy left profile": stumpy_left_profile}
+"""Asked for by themselves: a minute to compile, and quadratic in time."""
 
 
 def quiet(scores: Floats, rows: int = QUIET_ROWS) -> Floats:

@@ -39,11 +39,21 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from detectors._subsequence_kernels import (
+    LANES,
+    MEAN,
+    RESTART,
+    A,
+    F,
+    G,
+    H,
+    W,
+    direct_sum,
+    direct_sums,
+)
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-LANES = 64
-"""Lags a tile: their carried numbers and running maxima stay in the first-level cache."""
 
 SEGMENT_ROWS = 64
 """Queries that go through a tile before the next tile is taken up."""
@@ -53,131 +63,6 @@ FOLD = LANES // 4
 
 REFRESH_ROWS = 256
 REFRESH_PARTS = 16
-COLLAPSE = 1e-6
-FLAT_ENERGY = 1e-280
-"""Below this (in squares of the series' scale) a window counts as constant."""
-
-MEAN, F, G, W, A, H, RESTART = range(7)
-"""Rows of ``windows``, each with one entry a window:
-
-mean less first point; f, g, w, a as above; a once more, but +inf where the recurrence must not
-speak for the window (restarts, and what lies before the series); and the absolute index of the
-last restart up to the window (-1: none).
-"""
-ROWS = 7
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def window_statistics(
-    x: Floats, windows: Floats, first: int, last: int, n: int, floor_energy: float, normalize: bool
-) -> Floats:
-    """Fill `MEAN` to `H` for windows ``first <= i < last``; return their energies E + n e^2.
-
-    Two passes over each window's points, not a rolling sum: nothing to restart, and as each step
-    runs over all windows at once it is vectorised.
-
-    Parameters
-    ----------
-    x : float64[capacity]
-        Scaled points.
-    windows : float64[ROWS, capacity]
-        Written; ``MEAN`` of window ``first - 1`` is read.
-    first, last : int
-        Positions; ``first >= 1``.
-    n : int
-        Subsequence length.
-    floor_energy : float
-        n e^2.
-    normalize : bool
-        Which of the two distances.
-    """
-    rows = last - first
-    anchor = x[first:last]
-    mean = windows[MEAN, first:last]
-    energy = np.zeros(rows)
-    mean[:] = 0.0
-    for k in range(1, n):
-        point = x[first + k : last + k]
-        for b in range(rows):
-            mean[b] += point[b] - anchor[b]
-    for b in range(rows):
-        mean[b] /= n
-    for k in range(n):
-        point = x[first + k : last + k]
-        for b in range(rows):
-            deviation = (point[b] - anchor[b]) - mean[b]
-            energy[b] += deviation * deviation
-    for b in range(rows):
-        i = first + b
-        windows[F, i] = 0.5 * (x[i + n - 1] - x[i - 1])
-        windows[G, i] = (x[i + n - 1] - x[i]) - windows[MEAN, i] - windows[MEAN, i - 1]
-        windows[W, i] = 1.0
-        windows[A, i] = 0.0
-        if normalize:
-            floored = energy[b] + floor_energy
-            w = 0.0 if floored < FLAT_ENERGY else 1.0 / math.sqrt(floored)
-            windows[W, i] = w
-            windows[A, i] = 0.5 * (energy[b] * w) * w
-        windows[H, i] = windows[A, i]
-        energy[b] += floor_energy
-    return energy
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def mark_restarts(
-    windows: Floats, energy: Floats, first: int, base: int, first_query: int, peak: Floats
-) -> None:
-    """Find the restarts among the windows from ``first`` on, whose energies are given.
-
-    ``base`` is the absolute index of position 0, ``first_query`` that of the first query ever;
-    ``peak`` (float64[1]) is the largest energy since the last restart, updated.
-    """
-    for b in range(energy.shape[0]):
-        i = first + b
-        absolute = base + i
-        windows[RESTART, i] = windows[RESTART, i - 1]
-        collapsed = energy[b] < COLLAPSE * peak[0]
-        if collapsed or absolute == 0 or absolute == first_query:
-            windows[RESTART, i] = absolute
-            windows[H, i] = np.inf
-            peak[0] = energy[b]
-        elif energy[b] > peak[0]:
-            peak[0] = energy[b]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _direct_sum(x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool) -> float:
-    """c(i, j), summed directly."""
-    total = 0.0
-    if normalize:
-        for k in range(n):
-            total += ((x[i + k] - x[i]) - mean[i]) * ((x[j + k] - x[j]) - mean[j])
-    else:
-        for k in range(n):
-            total -= (x[i + k] - x[j + k]) ** 2
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _direct_sums(
-    x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool, carried: Floats
-) -> None:
-    """``carried[r]`` = c(i, j + r) for all r, each summed in the order of `_direct_sum`."""
-    lags = carried.shape[0]
-    carried[:] = 0.0
-    anchor = x[j : j + lags]
-    mean_j = mean[j : j + lags]
-    for k in range(n):
-        point = x[j + k : j + k + lags]
-        if normalize:
-            query = (x[i + k] - x[i]) - mean[i]
-            for r in range(lags):
-                carried[r] += query * ((point[r] - anchor[r]) - mean_j[r])
-        else:
-            query = x[i + k]
-            for r in range(lags):
-                difference = query - point[r]
-                carried[r] -= difference * difference
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -253,7 +138,7 @@ def _tile(
         while restart >= oldest:
             k = int(restart) - base
             r = k - j - b
-            carried[r] = _direct_sum(x, windows[MEAN], i + b, k, n, normalize)
+            carried[r] = direct_sum(x, windows[MEAN], i + b, k, n, normalize)
             closeness = carried[r] * windows[W, k] * windows[W, i + b] - windows[A, k]
             maxima[b, r] = max(closeness, maxima[b, r])
             restart = windows[RESTART, k - 1]
@@ -274,7 +159,7 @@ def _restart_row(
     m = carried.shape[0]
     oldest = i - n - m + 1
     absent = min(max(-base - oldest, 0), m)
-    _direct_sums(x, windows[MEAN], i, oldest + absent, n, normalize, carried[absent:])
+    direct_sums(x, windows[MEAN], i, oldest + absent, n, normalize, carried[absent:])
     for r in range(absent, m):
         closeness = carried[r] * windows[W, oldest + r] * windows[W, i] - windows[A, oldest + r]
         maxima[0, r % LANES] = max(closeness, maxima[0, r % LANES])
@@ -291,7 +176,7 @@ def _refresh(
     low = max(m * part // REFRESH_PARTS, -base - oldest)
     high = m * (part + 1) // REFRESH_PARTS
     if low < high:
-        _direct_sums(x, windows[MEAN], i - 1, oldest + low, n, normalize, carried[low:high])
+        direct_sums(x, windows[MEAN], i - 1, oldest + low, n, normalize, carried[low:high])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -396,25 +281,3 @@ def score_queries(
             else:
                 raw[i + b - first] = math.log1p(math.sqrt(max(-best, 0.0) / n) / unit)
         i = stop
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def nearest_candidate(
-    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int, normalize: bool
-) -> int:
-    """Position of query i's nearest candidate, given its lane; of equals the latest.
-
-    Only one candidate in `LANES` has to be looked at, each summed directly.
-    """
-    oldest = i - n - m + 1
-    best = -np.inf
-    nearest = i - n
-    for r in range(lane, m, LANES):
-        j = oldest + r
-        if base + j >= 0:
-            c = _direct_sum(x, windows[MEAN], i, j, n, normalize)
-            closeness = c * windows[W, j] * windows[W, i] - windows[A, j]
-            if closeness >= best:
-                best = closeness
-                nearest = j
-    return nearest

@@ -5,31 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors._discord_kernels import (
-    LANES,
-    MEAN,
-    RESTART,
-    ROWS,
-    H,
-    W,
-    mark_restarts,
-    nearest_candidate,
-    score_queries,
-    window_statistics,
-)
+from detectors._level_kernels import OWN_PAST_CELLS, nearest_values, own_past
 from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import CANDIDATE_DECADES, Calibration
+from detectors.left_profile import LeftProfile, Pair
+from detectors.period import find_period
 
 MOST_CONTEXT = 100_000
 LARGEST_SCALED = 2.0**400
 """Scaled points are cut here: no product of n squares of them overflows."""
 
-_LEAST_CHUNK = 512
+LEVEL_LENGTH = 16
+LEVEL_FLOOR = 3.0
+SHAPE_FLOOR = 0.3
+SHORTEST_DIFFERENCES = 8
+PERIOD_POINTS = 1000
+LEVEL_POINTS = 150
+SHAPE_CONTEXT = 20_000
+LEVEL_CONTEXT = 5_000
+"""First learning part where the sequence length is the period, and of the level score."""
+
+LEAST_DEVIATION = 0.06
+"""Added to the deviation of the level's own past, in standard deviations of the series."""
+
+DRIFT_OF_PERIOD = math.log(1.2)
+DRIFT_OF_SCALE = math.log(1.5)
+"""Profiles are made anew where what is learnt again differs by more."""
 
 
 @dataclass(frozen=True)
@@ -38,67 +44,142 @@ class LeftDiscordParameters:
 
     Parameters
     ----------
-    sequence_length : int
-        Points a subsequence, n, at least 4; about one period of the series is best.
-    context : int
+    sequence_length : int or "auto"
+        Points a subsequence, n, at least 4. auto: one period of the series, learnt from it and
+        learnt again as it goes on (see `LeftDiscord`); 16 for the score ``level``.
+    context : int, optional
         Retained subsequences that the newest is compared with, m, 1 to 100,000; rounded up to a
-        multiple of 64. How well discords are found depends on it most: several tens of periods.
+        multiple of 64. How well discords are found depends on it most, up to some 20,000; so do
+        time and memory. Default 20,000, for the score ``level`` 5,000.
     normalize : bool
         True: subsequences are compared by shape, each less its mean and divided by its softened
         standard deviation. False: plain Euclidean distance, level and amplitude included.
-    floor : float
+    floor : float, optional
         Soft floor e of a subsequence's standard deviation, in standard deviations of the learning
         part: a subsequence is divided by sqrt(sd^2 + e^2), so that the noise of a nearly flat one
         is not blown up. 0 is the usual z-normalisation; a large one tends to the plain distance
-        of the centred subsequences. Without effect on the plain distance.
+        of the centred subsequences. Default 0.3, for the score ``level`` 3. Without effect on the
+        plain distance.
     learning_points : int, optional
-        Points that the series' standard deviation is taken from, then frozen; also the warm-up.
-        At least ``2 * sequence_length``; default ``4 * sequence_length``.
+        Points of the learning part, which are not scored; at least ``2 * sequence_length``.
+        Default: ``4 * sequence_length``, 1,000 with auto, 150 for the score ``level``.
+    differences : bool, optional
+        Compare subsequences of the series' differences too. Default: where shapes are compared.
+    difference_floor : float
+        ``floor`` of the differences, in their own standard deviations.
+    score : "shape" or "level"
+        shape: subsequences unlike all before. level: values and bursts unlike all before.
     """
 
-    sequence_length: int = 64
-    context: int = 1024
+    sequence_length: int | Literal["auto"] = "auto"
+    context: int | None = None
     normalize: bool = True
-    floor: float = 0.3
+    floor: float | None = None
     learning_points: int | None = None
+    differences: bool | None = None
+    difference_floor: float = 1.0
+    score: Literal["shape", "level"] = "shape"
 
     def __post_init__(self) -> None:
-        n = self.sequence_length
-        if n < 4:
-            raise ValueError(f"sequence_length must be >= 4, got {n}")
-        if not 1 <= self.context <= MOST_CONTEXT:
+        if isinstance(self.sequence_length, str):
+            if self.sequence_length != "auto":
+                raise ValueError(
+                    f"sequence_length must be auto or a number, got {self.sequence_length!r}"
+                )
+        elif self.sequence_length < 4:
+            raise ValueError(f"sequence_length must be >= 4, got {self.sequence_length}")
+        if not 1 <= self.retained <= MOST_CONTEXT:
             raise ValueError(f"context must be 1 to {MOST_CONTEXT}, got {self.context}")
-        if not 0.0 <= self.floor < math.inf:
-            raise ValueError(f"floor must be >= 0 and finite, got {self.floor}")
-        if self.learning_points is not None and self.learning_points < 2 * n:
+        for name, floor in (("floor", self.floor), ("difference_floor", self.difference_floor)):
+            if floor is not None and not 0.0 <= floor < math.inf:
+                raise ValueError(f"{name} must be >= 0 and finite, got {floor}")
+        if self.score not in ("shape", "level"):
+            raise ValueError(f"score must be shape or level, got {self.score!r}")
+        if self.differences and not self.normalize:
+            raise ValueError("differences goes with normalize True, got False")
+        if self.differences and self.score == "level":
+            raise ValueError("differences goes with score shape, got level")
+        least = 2 * (self.fixed_length or SHORTEST_DIFFERENCES)
+        if self.learning_points is not None and self.learning_points < least:
             raise ValueError(
-                f"learning_points must be >= 2 * sequence_length = {2 * n}, "
+                f"learning_points must be >= 2 * sequence_length = {least}, "
                 f"got {self.learning_points}"
             )
 
+    @property
+    def retained(self) -> int:
+        """The context, m before it is rounded up."""
+        if self.context is None:
+            return LEVEL_CONTEXT if self.score == "level" else SHAPE_CONTEXT
+        return self.context
+
+    @property
+    def fixed_length(self) -> int | None:
+        """The sequence length, where it is not learnt."""
+        if self.sequence_length != "auto":
+            return int(self.sequence_length)
+        return LEVEL_LENGTH if self.score == "level" else None
+
+    @property
+    def first_learning_points(self) -> int:
+        """Points of the first learning part."""
+        if self.learning_points is not None:
+            return self.learning_points
+        if self.sequence_length != "auto":
+            return 4 * int(self.sequence_length)
+        return LEVEL_POINTS if self.score == "level" else PERIOD_POINTS
+
+    @property
+    def with_differences(self) -> bool:
+        """Whether differences are compared too."""
+        if self.differences is None:
+            return self.normalize and self.score == "shape"
+        return self.differences
+
+    @property
+    def value_floor(self) -> float:
+        """The soft floor of the values' subsequences."""
+        if self.floor is None:
+            return LEVEL_FLOOR if self.score == "level" else SHAPE_FLOOR
+        return self.floor
+
 
 @dataclass
-class _Scale:
-    """What the learning part fixed: points are kept as ``value * 2**-exponent``.
+class _Learnt:
+    """What the learning part taught: points are kept as ``value * 2**-exponent``.
 
-    ``unit`` is the learning part's standard deviation so scaled (where it has none, the magnitude
-    of its points), ``floor_energy`` is n e^2.
+    ``deviation`` and ``step`` are the standard deviations of the scaled points and of their
+    differences; ``unit`` is the deviation, or the points' magnitude where there is none.
     """
 
+    length: int
     exponent: int
+    deviation: float
+    step: float
     unit: float
-    floor_energy: float
 
     def down(self, values: Floats) -> Floats:
         with np.errstate(over="ignore", under="ignore"):
             scaled = np.ldexp(values, -self.exponent)
         return np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED)
 
-    def up(self, scaled: float) -> float:
+    def up(self, scaled: Floats | float) -> Floats:
         with np.errstate(over="ignore", under="ignore"):
-            value = float(np.ldexp(scaled, self.exponent))
+            values = np.ldexp(scaled, self.exponent)
         largest = float(np.finfo(np.float64).max)
-        return min(max(value, -largest), largest)
+        return np.clip(values, -largest, largest)
+
+    def differs(self, other: _Learnt) -> bool:
+        """Whether profiles made for one would be wrong for the other."""
+        if abs(math.log(self.length / other.length)) > DRIFT_OF_PERIOD:
+            return True
+        shift = (other.exponent - self.exponent) * math.log(2.0)
+        pairs = ((self.deviation, other.deviation), (self.step, other.step))
+        return any(
+            (ours > 0.0) != (theirs > 0.0)
+            or (ours > 0.0 and abs(math.log(theirs / ours) + shift) > DRIFT_OF_SCALE)
+            for ours, theirs in pairs
+        )
 
 
 class LeftDiscord(Detector):
@@ -107,16 +188,27 @@ class LeftDiscord(Detector):
     The newest subsequence, the last n points, is compared with the m latest ones that ended
     before it began (with those there are, while they are fewer); a subsequence unlike all of them
     is a discord (Yeh et al. 2016, Matrix Profile I, doi:10.1109/ICDM.2016.0179; as a stream of
-    left discords: Lu et al. 2022, DAMP, doi:10.1145/3534678.3539271). Every score is exact, O(m +
-    n) a point; see `detectors._discord_kernels` for how, and for what costs more: after a value
-    that dwarfs what follows by 1,000 or more (without a floor also where subsequences turn
+    left discords: Lu et al. 2022, DAMP, doi:10.1145/3534678.3539271). Every distance is exact,
+    O(m + n) a point; see `detectors._discord_kernels` for how, and for what costs more: after a
+    value that dwarfs what follows by 1,000 or more (without a floor also where subsequences turn
     constant), O(m n) once, and O(n) a point while it is within the context.
 
-    The raw score is ``D / sqrt(n)``, with D the left matrix profile, of the two subsequences each
-    less its mean and divided by sqrt(sd^2 + e^2): 0 the same shape, 1 no more alike than to a flat
-    line, at most 2. It does not change when the series is shifted or scaled. With
-    ``normalize=False`` it is ``log1p(D / (sqrt(n) * s))``, s the standard deviation of the
-    learning part, so free of the series' unit too. `distance` gives D back.
+    *Shape*, the usual score, is ``sqrt((A^2 + B^2) / 2)``: A of the values' subsequences of n
+    points, B of the differences' of n / 2 (8 at least). Each is ``D / sqrt(n)``, with D the left
+    matrix profile, of two subsequences each less its mean and divided by sqrt(sd^2 + e^2): 0 the
+    same shape, 1 no more alike than to a flat line, at most 2. It does not change when the series
+    is shifted or scaled. ``differences=False`` leaves A alone; ``normalize=False`` gives
+    ``log1p(D / (sqrt(n) * s))`` of plain values, s the standard deviation of the learning part.
+    `distance` gives D back.
+
+    *Level* is for series without a recurring shape: ``log1p(max(a, 0) + max(b, 0))``, a the
+    distance of the last 16 points less their mean to the nearest such 16, b that of the newest
+    value to the nearest value; each in standard deviations above the mean of its own past.
+
+    With a sequence length of auto, n is the smallest strong peak of the autocorrelation
+    (`detectors.period`) of the first 1,000 points, and learnt again, with the scale, from all
+    retained points, at 2,000, 4,000, ... and then every m points. Where period or scale moved by
+    more than 1.2 or 1.5 times, the profiles go on with the new ones, over the same past.
 
     NaN for the first ``learning_points`` points. A missing value (NaN) is passed over: the series
     is taken as if it were not there. After k missing ones the score is of the n latest points.
@@ -139,9 +231,8 @@ class LeftDiscord(Detector):
     constant (1 for zero). Points beyond 1e120 learning standard deviations are taken as that far,
     and without a floor subsequences of less than 1e-140 of it as constant. Infinities are refused.
 
-    Memory: 64 bytes for each of the m + 2n retained points and of a chunk of 512 (of an eighth of
-    m + 2n or of ``learning_points``, if one of these is more), and 8 for each of m. Saved: 8 bytes
-    for each of 2m + 2n.
+    Memory: 80 bytes for each of m a profile (`detectors.left_profile`): 3.4 MB with the usual
+    context. Saved: 16 bytes for each of m a profile.
 
     Examples
     --------
@@ -156,69 +247,50 @@ class LeftDiscord(Detector):
     """
 
     Parameters = LeftDiscordParameters
-    STATE_VERSION: ClassVar[int] = 1
+    STATE_VERSION: ClassVar[int] = 2
 
     def __init__(self, parameters: LeftDiscordParameters, seed: int) -> None:
         del seed
-        n = parameters.sequence_length
         self.parameters = parameters
-        self.raw_range = (0.0, 2.0) if parameters.normalize else (0.0, 4.0)
-        self.learning_points = parameters.learning_points or 4 * n
-        self._n = n
-        self._m = -(-parameters.context // LANES) * LANES
-        self._span = self._m + 2 * n
-        self._chunk = max(_LEAST_CHUNK, self._span // 8)
-        capacity = self._span + max(self._chunk, self.learning_points)
-        # what lies before the series is kept as points too, but never speaks: H is +inf there
-        self._x = np.zeros(capacity)
-        self._windows = np.zeros((ROWS, capacity))
-        self._windows[H, : self._span] = np.inf
-        self._windows[RESTART, : self._span] = -1.0
-        self._length = self._span
+        self.raw_range = _raw_range(parameters)
+        self.learning_points = parameters.first_learning_points
         self._points = 0
-        self._carried = np.zeros(self._m)
-        self._peak = np.zeros(1)
-        self._scale: _Scale | None = None
-
-    @property
-    def _base(self) -> int:
-        """Absolute index of the point at position 0 of the buffers."""
-        return self._points - self._length
+        self._due = self.learning_points
+        self._learning = np.empty(self.learning_points)
+        self._learnt: _Learnt | None = None
+        self._values: LeftProfile | None = None
+        self._differences: LeftProfile | None = None
+        self._own_past = np.zeros((2 if parameters.score == "level" else 0, OWN_PAST_CELLS))
 
     def score_one(self, value: float) -> float:
         """Raw score of ``value`` as the next point, NaN while warming; changes nothing."""
-        if self._scale is None or math.isnan(value):
+        if self._values is None or self._learnt is None or math.isnan(value):
             return math.nan
-        carried, peak = self._carried.copy(), self._peak.copy()
-        raw, _ = self._advance(self._scale.down(_finite([value])))
-        # what else was written lies behind the last point, where nothing is read
-        self._carried, self._peak = carried, peak
-        self._length -= 1
-        self._points -= 1
+        scaled = self._learnt.down(_finite([value]))
+        raw = np.array([self._values.peek(float(scaled[0]))])
+        if self._differences is not None:
+            step = float(scaled[0] - self._values.points[-1])
+            raw = _rms(raw, np.array([self._differences.peek(step)]))
+        if self.parameters.score == "level":
+            nearest = nearest_values(np.r_[self._values.points, scaled], 1, self._values.m)
+            raw = self._level(raw, nearest, self._own_past.copy())
         return float(raw[0])
 
     def learn_one(self, value: float) -> None:
         """Take ``value`` in; NaN (missing) is passed over."""
         if not math.isnan(value):
             self._absorb(_finite([value]))
+            self._learn_again()
 
     def score_and_learn(self, values: Floats, calibration: Calibration) -> RawScores:
         """Score each row with all before it, then learn it.
 
         Parameters
         ----------
-        values : float64[rows]
+        values : float64[n]
             Points in stream order; NaN means missing.
         calibration : Calibration
-            The raw score's calibration.
-
-        Returns
-        -------
-        RawScores
-            ``neighbour`` counts points, missing ones left out. ``expected`` is the neighbour's
-            last point, brought to the scale and mean of the newest subsequence as its first
-            n - 1 points have them (plain: as it is). ``attribution`` has n shares a row: of the
-            squared difference from the neighbour.
+            See `Detector.score_and_learn`.
 
         Raises
         ------
@@ -227,36 +299,51 @@ class LeftDiscord(Detector):
         """
         values = _finite(values)
         scores = RawScores.empty(values.shape[0])
-        for start in range(0, values.shape[0], self._chunk):
-            self._score_chunk(values[start : start + self._chunk], start, scores, calibration)
+        present = np.flatnonzero(~np.isnan(values))
+        start = 0
+        while start < len(present):
+            rows = present[start : start + self._most_rows]
+            raw, lanes = self._absorb(values[rows])
+            decades = calibration.decades(raw)
+            scores.raw[rows] = raw
+            scores.decades[rows] = decades
+            for k in np.flatnonzero(decades >= CANDIDATE_DECADES).tolist():
+                self._explain(len(rows) - 1 - k, lanes[:, k], int(rows[k]), scores)
+            self._learn_again()
+            start += len(rows)
         return scores
 
     def distance(self, raw: Floats) -> Floats:
         """The left matrix profile D of raw scores; float64, of the shape of ``raw``.
 
-        Of normalised subsequences a pure number, 0 to 2 sqrt(n); of plain ones in the unit of the
-        values. NaN where ``raw`` is, and for all while warming.
+        Of normalised subsequences a pure number, 0 to 2 sqrt(n) (with differences, the root mean
+        square of both; where the length is learnt, per point: 0 to 2); of plain ones in the unit
+        of the values. NaN where ``raw`` is, and for all while warming. The score ``level`` is no
+        distance and given as it is.
         """
-        if self._scale is None:
+        if self._learnt is None:
             return np.full_like(raw, np.nan)
-        if self.parameters.normalize:
-            return raw * math.sqrt(self._n)
-        return np.expm1(raw) * math.sqrt(self._n) * self._scale.up(self._scale.unit)
+        root = math.sqrt(self._learnt.length)
+        if not self.parameters.normalize:
+            return np.expm1(raw) * root * float(self._learnt.up(self._learnt.unit))
+        fixed = self.parameters.sequence_length != "auto" and self.parameters.score == "shape"
+        return raw * root if fixed else raw
 
     def to_arrays(self) -> Arrays:
         """The whole state, lossless, as named arrays (views into the detector)."""
-        scale = self._scale or _Scale(0, math.nan, math.nan)
-        kept = min(self._points, self._length if self._scale is None else self._span)
-        oldest, windows = self._length - kept, self._length - self._n + 1
-        absolute = np.arange(oldest, max(windows, oldest)) + self._base
-        marks = self._windows[RESTART, oldest : oldest + absolute.shape[0]]
-        return {
-            "counts": np.array([self._points, scale.exponent], np.int64),
-            "scales": np.array([scale.unit, scale.floor_energy, self._peak[0]]),
-            "points": self._x[oldest : self._length],
-            "carried": self._carried,
-            "restarts": absolute[marks == absolute],
+        learnt = self._learnt or _Learnt(0, 0, 0.0, 0.0, 0.0)
+        counts = [self._points, self._due, learnt.length, learnt.exponent]
+        arrays: Arrays = {
+            "counts": np.array(counts, np.int64),
+            "scales": np.array([learnt.deviation, learnt.step, learnt.unit]),
         }
+        if self._learnt is None:
+            arrays["learning"] = self._learning[: self._points]
+        for name, profile in self._profiles().items():
+            arrays |= {f"{name}.{key}": array for key, array in profile.to_arrays().items()}
+        if self.parameters.score == "level":
+            arrays["own_past"] = self._own_past
+        return arrays
 
     @classmethod
     def from_arrays(
@@ -264,130 +351,156 @@ class LeftDiscord(Detector):
     ) -> LeftDiscord:
         """The detector that `to_arrays` described; copies what it will write to."""
         detector = cls(parameters, seed=0)
-        points = arrays["points"]
-        kept = points.shape[0]
-        unit, floor_energy, peak = (float(value) for value in arrays["scales"])
-        detector._points = int(arrays["counts"][0])
-        if math.isnan(unit):
-            detector._length += kept
-            detector._x[detector._span : detector._length] = points
+        points, due, length, exponent = (int(count) for count in arrays["counts"])
+        detector._points, detector._due = points, due
+        if "own_past" in arrays:
+            detector._own_past[:] = arrays["own_past"]
+        if not length:
+            detector._learning[:points] = arrays["learning"]
             return detector
-        detector._scale = _Scale(int(arrays["counts"][1]), unit, floor_energy)
-        detector._carried[:] = arrays["carried"]
-        detector._peak[0] = peak
-        detector._x[detector._span - kept : detector._span] = points
-        detector._restore_windows(detector._span - kept, arrays["restarts"])
+        detector._learning = np.empty(0)
+        deviation, step, unit = (float(scale) for scale in arrays["scales"])
+        detector._learnt = _Learnt(length, exponent, deviation, step, unit)
+
+        def profile(name: str, n: int) -> LeftProfile:
+            part = {key: arrays[f"{name}.{key}"] for key in PROFILE_ARRAYS}
+            return LeftProfile.from_arrays(n, parameters.retained, parameters.normalize, part)
+
+        detector._values = profile("values", length)
+        if parameters.with_differences:
+            detector._differences = profile("differences", _difference_length(length))
         return detector
 
     @property
     def state_bytes(self) -> int:
         """Memory of the live detector, in bytes."""
-        return self._x.nbytes + self._windows.nbytes + self._carried.nbytes
+        profiles = sum(profile.state_bytes for profile in self._profiles().values())
+        return profiles + self._learning.nbytes + self._own_past.nbytes
 
-    def _score_chunk(
-        self, values: Floats, start: int, scores: RawScores, calibration: Calibration
-    ) -> None:
-        rows = np.flatnonzero(~np.isnan(values))
-        raw = scores.raw[start : start + values.shape[0]]
-        raw[rows], lanes = self._absorb(values[rows])
-        decades = calibration.decades(raw)
-        scores.decades[start : start + values.shape[0]] = decades
-        newest = self._length - self._n
-        for index in np.flatnonzero(decades[rows] >= CANDIDATE_DECADES):
-            query = newest - (rows.shape[0] - 1 - int(index))
-            self._explain(query, int(lanes[index]), start + int(rows[index]), scores)
+    @property
+    def sequence_length(self) -> int | None:
+        """Points a subsequence; None before they are learnt."""
+        fixed = self.parameters.fixed_length
+        return fixed if self._learnt is None else self._learnt.length
+
+    def _profiles(self) -> dict[str, LeftProfile]:
+        named = {"values": self._values, "differences": self._differences}
+        return {name: profile for name, profile in named.items() if profile is not None}
+
+    @property
+    def _most_rows(self) -> int:
+        """Points that may be absorbed at once: none may be learnt past what is due."""
+        rows = self._due - self._points
+        return min([rows, *(profile.chunk for profile in self._profiles().values())])
 
     def _absorb(self, values: Floats) -> tuple[Floats, Integers]:
-        """Learn at most a chunk of present values: their raw scores and their neighbours' lanes."""
+        """Learn at most `_most_rows` present values: raw scores and the profiles' lanes [2, n]."""
         raw = np.full(values.shape[0], np.nan)
-        lanes = np.zeros(values.shape[0], np.int64)
-        taken = 0
-        if self._scale is None:
-            taken = min(values.shape[0], self.learning_points - self._points)
-            self._x[self._length : self._length + taken] = values[:taken]
-            self._length += taken
-            self._points += taken
-            if self._points == self.learning_points:
-                self._finish_learning()
-        if self._scale is not None and taken < values.shape[0]:
-            raw[taken:], lanes[taken:] = self._advance(self._scale.down(values[taken:]))
+        lanes = np.zeros((2, values.shape[0]), np.int64)
+        first = self._points
+        self._points += values.shape[0]
+        if self._values is None or self._learnt is None:
+            self._learning[first : self._points] = values
+            return raw, lanes
+        scaled = self._learnt.down(values)
+        last = self._values.points[-1]
+        raw, lanes[0] = self._values.extend(scaled)
+        if self._differences is not None:
+            steps, lanes[1] = self._differences.extend(np.diff(scaled, prepend=last))
+            raw = _rms(raw, steps)
+        if self.parameters.score == "level":
+            m, rows = self._values.m, len(values)
+            nearest = nearest_values(self._values.newest(m + rows), rows, m)
+            raw = self._level(raw, nearest, self._own_past)
         return raw, lanes
 
-    def _finish_learning(self) -> None:
-        """Fix the scale and make the windows of the learning part."""
-        learnt = self._x[self._span : self._length]
-        exponent, deviation, unit = _scale_of_values(learnt)
-        floor = self.parameters.floor * deviation
-        self._scale = _Scale(exponent, unit, self._n * floor * floor)
-        learnt[:] = self._scale.down(learnt)
-        self._fill_windows(self._span, self._length - self._n + 1)
-
-    def _advance(self, scaled: Floats) -> tuple[Floats, Integers]:
-        """Append at most a chunk of scaled points and score the windows that they complete."""
-        assert self._scale is not None  # noqa: S101
-        rows = scaled.shape[0]
-        if self._length + rows > self._x.shape[0]:
-            self._drop_oldest()
-        self._x[self._length : self._length + rows] = scaled
-        first = self._length - self._n + 1
-        self._length += rows
-        self._points += rows
-        self._fill_windows(first, first + rows)
-        raw, lanes = np.empty(rows), np.empty(rows, np.int64)
-        score_queries(
-            self._x, self._windows, self._carried, first, first + rows, self._n, self._base,
-            self.parameters.normalize, self._scale.unit, raw, lanes,
-        )  # fmt: skip
-        return raw, lanes
-
-    def _drop_oldest(self) -> None:
-        surplus = self._length - self._span
-        self._x[: self._span] = self._x[surplus : self._length]
-        self._windows[:, : self._span] = self._windows[:, surplus : self._length]
-        self._length = self._span
-
-    def _fill_windows(self, first: int, last: int) -> None:
-        energy = self._window_energies(first, last)
-        first_query = self.learning_points - self._n + 1
-        mark_restarts(self._windows, energy, first, self._base, first_query, self._peak)
-
-    def _window_energies(self, first: int, last: int) -> Floats:
-        assert self._scale is not None  # noqa: S101
-        return window_statistics(
-            self._x, self._windows, first, last, self._n, self._scale.floor_energy,
-            self.parameters.normalize,
-        )  # fmt: skip
-
-    def _restore_windows(self, first: int, restarts: Integers) -> None:
-        """Make the windows of the retained points, from position ``first`` on, once more."""
-        # of the very first one only the mean is ever read, and only its neighbour reads it
-        first = max(first, 1)
-        last = self._length - self._n + 1
-        self._window_energies(first, last)
-        marks = np.full(last, -1.0)
-        marks[restarts - self._base] = restarts
-        self._windows[RESTART, :last] = np.maximum.accumulate(marks)
-        self._windows[H, restarts - self._base] = np.inf
-
-    def _explain(self, query: int, lane: int, row: int, scores: RawScores) -> None:
-        """Neighbour, expected value and attribution of one row."""
-        assert self._scale is not None  # noqa: S101
-        n, x, windows = self._n, self._x, self._windows
-        nearest = nearest_candidate(
-            x, windows, query, lane, self._m, n, self._base, self.parameters.normalize
-        )
-        ours, theirs = x[query : query + n], x[nearest : nearest + n]
-        scores.neighbour[row] = query - nearest
+    def _level(self, burst: Floats, nearest: Floats, past: Floats) -> Floats:
+        """The level score of profile and nearest value; moves ``past`` on."""
+        assert self._learnt is not None  # noqa: S101
+        least = LEAST_DEVIATION * self._learnt.unit
         if self.parameters.normalize:
-            expected = _continued(ours, theirs, self._scale.floor_energy * (n - 1) / n)
-            ours = ((ours - ours[0]) - windows[MEAN, query]) * windows[W, query]
-            theirs = ((theirs - theirs[0]) - windows[MEAN, nearest]) * windows[W, nearest]
+            burst = burst * self._learnt.unit * math.hypot(self.parameters.value_floor, 1.0)
         else:
-            expected = float(theirs[-1])
-        scores.expected[row] = self._scale.up(expected)
-        squares = (ours - theirs) ** 2
-        total = float(squares.sum())
-        scores.attribution[row] = squares / total if total > 0.0 else np.full(n, 1.0 / n)
+            burst = np.expm1(burst) * self._learnt.unit
+        return np.log1p(own_past(past[0], burst, least) + own_past(past[1], nearest, least))
+
+    def _learn_again(self) -> None:
+        """Learn period and scale where that is due, and make the profiles that they call for."""
+        if self._points < self._due:
+            return
+        if self._values is None or self._learnt is None:
+            values = self._learning
+        else:
+            values = self._learnt.up(self._values.points)
+        learnt = self._learn(values)
+        if self._learnt is None or self._learnt.differs(learnt):
+            self._make_profiles(learnt, values)
+        self._due = self._next_due()
+
+    def _next_due(self) -> int:
+        if self.parameters.sequence_length != "auto":
+            return 2**62
+        return self._points + min(self._points, self.parameters.retained)
+
+    def _learn(self, values: Floats) -> _Learnt:
+        exponent, deviation, unit = _scale_of_values(values)
+        scaled = np.ldexp(values, -exponent)
+        length = self.parameters.fixed_length or find_period(scaled)
+        step = float(np.diff(scaled, prepend=scaled[0]).std())
+        return _Learnt(max(length, 4), exponent, deviation, step, unit)
+
+    def _make_profiles(self, learnt: _Learnt, values: Floats) -> None:
+        p = self.parameters
+        scaled = learnt.down(values)
+        if self._learnt is not None:  # their own past is kept in the unit of the points
+            shift = self._learnt.exponent - learnt.exponent
+            with np.errstate(over="ignore", under="ignore"):
+                moved = np.ldexp(self._own_past[:, 1:], (shift, 2 * shift))
+            self._own_past[:, 1:] = np.minimum(moved, (LARGEST_SCALED, LARGEST_SCALED**2))
+        self._learnt = learnt
+        self._learning = np.empty(0)
+        self._values = LeftProfile(
+            learnt.length, p.retained, scaled, p.value_floor * learnt.deviation, learnt.unit,
+            p.normalize,
+        )  # fmt: skip
+        if p.with_differences:
+            self._differences = LeftProfile(
+                _difference_length(learnt.length), p.retained, np.diff(scaled, prepend=scaled[0]),
+                p.difference_floor * learnt.step, learnt.unit, normalize=True,
+            )  # fmt: skip
+
+    def _explain(self, back: int, lanes: Integers, row: int, scores: RawScores) -> None:
+        """Neighbour, expected value and attribution of the row ``back`` points ago."""
+        assert self._learnt is not None and self._values is not None  # noqa: S101
+        pair = self._values.pair(back, int(lanes[0]))
+        scores.neighbour[row] = pair.distance
+        scores.expected[row] = float(self._learnt.up(pair.expected))
+        shares = pair.squares / len(pair.squares)
+        if self._differences is not None:
+            steps: Pair = self._differences.pair(back, int(lanes[1]))
+            common = min(len(shares), len(steps.squares))
+            shares[-common:] += steps.squares[-common:] / len(steps.squares)
+        total = float(shares.sum())
+        even = np.full(len(shares), 1.0 / len(shares))
+        scores.attribution[row] = shares / total if total > 0.0 else even
+
+
+PROFILE_ARRAYS = ("counts", "scales", "points", "carried", "restarts")
+
+
+def _raw_range(parameters: LeftDiscordParameters) -> tuple[float, float]:
+    if parameters.score == "level":
+        return (0.0, 8.0)
+    return (0.0, 2.0) if parameters.normalize else (0.0, 4.0)
+
+
+def _difference_length(length: int) -> int:
+    return max(length // 2, SHORTEST_DIFFERENCES)
+
+
+def _rms(left: Floats, right: Floats) -> Floats:
+    root: Floats = np.sqrt((left * left + right * right) / 2.0)
+    return root
 
 
 def _finite(values: Any) -> Floats:
@@ -400,7 +513,7 @@ def _finite(values: Any) -> Floats:
 
 
 def _scale_of_values(values: Floats) -> tuple[int, float, float]:
-    """Exponent, deviation and unit of `_Scale` for the learning part ``values``, float64[rows].
+    """Exponent, deviation and unit of `_Learnt` for the learning part ``values``, float64[rows].
 
     Deviation and unit are the same, 0.5 to 1, but where all values are equal: 0 and 0.5 to 1.
     """
@@ -413,13 +526,3 @@ def _scale_of_values(values: Floats) -> tuple[int, float, float]:
         return exponent, 0.0, magnitude or 1.0
     deviation, shift = math.frexp(math.sqrt(variance))
     return exponent + shift, deviation, deviation
-
-
-def _continued(ours: Floats, theirs: Floats, floor_energy: float) -> float:
-    """Where ``ours`` would end, were it to go on from its first n - 1 points as ``theirs`` did."""
-    body, model = ours[:-1] - ours[0], theirs[:-1] - theirs[0]
-    body_energy = float(((body - body.mean()) ** 2).sum()) + floor_energy
-    model_energy = float(((model - model.mean()) ** 2).sum()) + floor_energy
-    ratio = math.sqrt(body_energy / model_energy) if model_energy > 0.0 else 1.0
-    last = float(theirs[-1] - theirs[0]) - float(model.mean())
-    return float(ours[0]) + float(body.mean()) + last * ratio

@@ -17,8 +17,16 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
     ],
     "LeftDiscord": [
         {"sequence_length": 20, "context": 128},
-        {"sequence_length": 25, "context": 64, "floor": 0.0, "learning_points": 100},
+        {
+            "sequence_length": 25,
+            "context": 64,
+            "floor": 0.0,
+            "learning_points": 100,
+            "differences": False,
+        },
         {"sequence_length": 20, "context": 128, "normalize": False},
+        {"context": 128, "learning_points": 100},
+        {"context": 128, "score": "level"},
     ],
 }
 """By kind; a detector that is not named here is tried with its default parameters."""

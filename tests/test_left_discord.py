@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,11 +19,18 @@ N = 20
 M = 128
 LEARNING = 4 * N
 KINDS = {
-    "shape": LeftDiscordParameters(N, M, floor=0.0),
-    "floored": LeftDiscordParameters(N, M, floor=0.3),
+    "shape": LeftDiscordParameters(N, M, floor=0.0, differences=False),
+    "floored": LeftDiscordParameters(N, M, floor=0.3, differences=False),
     "plain": LeftDiscordParameters(N, M, normalize=False),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
+EVERY = {
+    **KINDS,
+    "pan": LeftDiscordParameters(N, M),
+    "auto": LeftDiscordParameters("auto", M, learning_points=100),
+    "level": LeftDiscordParameters(context=M, score="level"),
+}
+every_kind = pytest.mark.parametrize("kind", EVERY)
 
 
 def fresh(parameters: LeftDiscordParameters) -> tuple[LeftDiscord, Calibration]:
@@ -139,6 +148,58 @@ def test_ordinary_data_to_twelve_digits(kind: str) -> None:
     np.testing.assert_allclose(run(parameters, values).raw[rows], expected[rows], rtol=1e-12)
 
 
+def test_pan_is_the_root_mean_square_of_values_and_differences() -> None:
+    values = hostile(700)
+    rows = list(range(90, 700, 13))
+    ours, _ = naive_left_profile(values, N, M, LEARNING, True, 0.3, rows)
+    steps = np.diff(values, prepend=values[0])
+    theirs, _ = naive_left_profile(steps, N // 2, M, LEARNING, True, 1.0, rows)
+    squares = (ours[rows] ** 2 + theirs[rows] ** 2) / 2
+    raw = run(EVERY["pan"], values).raw[rows]
+    np.testing.assert_allclose(raw**2, squares, rtol=1e-9, atol=1e-9)
+
+
+def test_level_is_two_novelties_above_their_own_past() -> None:
+    values = wave(600)
+    values[400:404] += 5.0
+    parameters = LeftDiscordParameters(16, M, learning_points=150, score="level")
+    rows = list(range(150, 600))
+    burst, _ = naive_left_profile(values, 16, M, 150, True, 3.0, rows)
+    nearest = [np.abs(values[max(t - M, 0) : t] - values[t]).min() for t in rows]
+    unit = values[:150].std()
+    total = np.zeros(len(rows))
+    for past in (burst[rows] * unit * np.sqrt(10.0), np.array(nearest)):
+        for k in range(30, len(rows)):
+            deviation = past[:k].std() + 0.06 * unit
+            total[k] += max((past[k] - past[:k].mean()) / deviation, 0.0)
+    raw = run(parameters, values).raw
+    np.testing.assert_allclose(raw[150:], np.log1p(total), rtol=1e-8, atol=1e-8)
+    assert 400 <= np.nanargmax(raw) < 404
+
+
+def test_auto_takes_the_period_and_follows_it() -> None:
+    t = np.arange(6000)
+    noise = 0.05 * np.random.default_rng(3).normal(size=6000)
+    values = np.where(t < 3000, np.sin(2 * np.pi * t / 40), np.sin(2 * np.pi * t / 90)) + noise
+    detector, calibration = fresh(LeftDiscordParameters(context=1024))
+    assert detector.sequence_length is None
+    detector.score_and_learn(values[:3000], calibration)
+    assert detector.sequence_length == 40
+    scores = detector.score_and_learn(values[3000:], calibration)
+    assert detector.sequence_length is not None and abs(detector.sequence_length - 90) <= 2
+    assert np.isfinite(scores.raw).all()
+
+
+def test_auto_follows_the_scale() -> None:
+    values = wave(9000)
+    values[2000:] *= 100.0
+    one, calibration = fresh(LeftDiscordParameters(context=1024))
+    grown = one.score_and_learn(values, calibration).raw[6000:]
+    other, calibration = fresh(LeftDiscordParameters(context=1024))
+    usual = other.score_and_learn(wave(9000), calibration).raw[6000:]
+    np.testing.assert_allclose(grown, usual, rtol=0.1)
+
+
 def test_constant_subsequences_without_a_floor() -> None:
     values = wave(400)
     values[300:] = 7.0
@@ -163,21 +224,21 @@ def test_neighbour_is_the_nearest() -> None:
 # One stream, however it is cut
 
 
-@kinds
+@every_kind
 def test_one_by_one_equals_one_call(kind: str) -> None:
     values = hostile(1500)
-    whole = run(KINDS[kind], values)
-    detector, calibration = fresh(KINDS[kind])
+    whole = run(EVERY[kind], values)
+    detector, calibration = fresh(EVERY[kind])
     parts = [detector.score_and_learn(values[i : i + 1], calibration) for i in range(1500)]
     same(joined(parts), whole)
     assert len(whole.attribution) >= 4
 
 
-@kinds
+@every_kind
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 1500), max_size=12), restored=st.booleans())
 def test_no_cut_and_no_restore_shows(kind: str, cuts: list[int], restored: bool) -> None:
-    parameters = KINDS[kind]
+    parameters = EVERY[kind]
     values = hostile(1500)
     values[[90, 91, 500, 1100]] = np.nan
     whole = run(parameters, values)
@@ -193,9 +254,9 @@ def test_no_cut_and_no_restore_shows(kind: str, cuts: list[int], restored: bool)
     same(joined(parts), whole)
 
 
-@kinds
+@every_kind
 def test_restored_at_every_point(kind: str) -> None:
-    parameters = KINDS[kind]
+    parameters = EVERY[kind]
     values = hostile(760)
     whole = run(parameters, values)
     detector, calibration = fresh(parameters)
@@ -206,11 +267,11 @@ def test_restored_at_every_point(kind: str) -> None:
     same(joined(parts), whole)
 
 
-@kinds
+@every_kind
 def test_score_is_pure_and_equal_to_score_and_learn(kind: str) -> None:
     values = hostile(1000)
-    whole = run(KINDS[kind], values)
-    detector, _ = fresh(KINDS[kind])
+    whole = run(EVERY[kind], values)
+    detector, _ = fresh(EVERY[kind])
     for row, value in enumerate(values):
         if row % 7 == 0:
             before = {name: array.copy() for name, array in detector.to_arrays().items()}
@@ -223,7 +284,7 @@ def test_score_is_pure_and_equal_to_score_and_learn(kind: str) -> None:
 
 
 def test_a_missing_value_is_passed_over() -> None:
-    for parameters in KINDS.values():
+    for parameters in EVERY.values():
         values = wave(700)
         gaps = np.insert(values, [30, 400, 400, 650], np.nan)
         scores, whole = run(parameters, gaps), run(parameters, values)
@@ -233,7 +294,7 @@ def test_a_missing_value_is_passed_over() -> None:
         np.testing.assert_array_equal(scores.raw[~missing], whole.raw)
         detector, _ = fresh(parameters)
         detector.learn_one(float("nan"))
-        assert len(detector.to_arrays()["points"]) == 0
+        assert len(detector.to_arrays()["learning"]) == 0
         assert np.isnan(detector.score_one(float("nan")))
 
 
@@ -244,9 +305,7 @@ def test_a_missing_value_is_passed_over() -> None:
 @pytest.mark.parametrize("learning", [None, 2 * N, 700])
 def test_nan_until_warm_and_never_after(kind: str, learning: int | None) -> None:
     given_kind = KINDS[kind]
-    parameters = LeftDiscordParameters(
-        N, M, given_kind.normalize, given_kind.floor, learning_points=learning
-    )
+    parameters = replace(given_kind, learning_points=learning)
     scores = run(parameters, hostile(1500))
     warm = learning or LEARNING
     assert np.isnan(scores.raw[:warm]).all()
@@ -366,6 +425,7 @@ def test_plain_sees_level_and_shape_does_not() -> None:
 def test_state_is_bounded() -> None:
     for parameters in KINDS.values():
         detector, calibration = fresh(parameters)
+        detector.score_and_learn(hostile(1000), calibration)
         live = detector.state_bytes
         saved = 0
         for start in range(0, 20_000, 1000):
@@ -385,6 +445,14 @@ def test_context_is_rounded_up_to_the_tile() -> None:
     ("wrong", "message"),
     [
         ({"sequence_length": 3}, "sequence_length must be >= 4, got 3"),
+        ({"sequence_length": "daily"}, "sequence_length must be auto or a number, got 'daily'"),
+        ({"score": "size"}, "score must be shape or level, got 'size'"),
+        (
+            {"differences": True, "normalize": False},
+            "differences goes with normalize True, got False",
+        ),
+        ({"differences": True, "score": "level"}, "differences goes with score shape, got level"),
+        ({"difference_floor": -1.0}, "difference_floor must be >= 0 and finite, got -1.0"),
         ({"context": 0}, "context must be 1 to 100000, got 0"),
         ({"context": 100_001}, "context must be 1 to 100000, got 100001"),
         ({"floor": -0.1}, "floor must be >= 0 and finite, got -0.1"),

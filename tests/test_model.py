@@ -339,8 +339,10 @@ def test_damaged_bytes_are_refused(spec: ModelSpec, data: st.DataObject) -> None
 def changed(parameters: Any, name: str) -> Any:
     """``parameters`` with another value of ``name`` that its class allows."""
     value = getattr(parameters, name)
-    others = [not value] if isinstance(value, bool) else [0.5, 0.3, 999]
-    if value is not None and not isinstance(value, bool):
+    others = (
+        [not value] if isinstance(value, bool) else [0.5, 0.3, 999, 30, "level", "shape", False]
+    )
+    if isinstance(value, int | float) and not isinstance(value, bool):
         others += [value + 1, value / 2]
     for other in others:
         try:

@@ -1,0 +1,165 @@
+"""Statistics of the left discord's subsequences, and products of two of them, summed directly.
+
+Every subsequence ("window") is named by the position of its first point; see
+`detectors._discord_kernels` for the symbols and for what a restart is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+LANES = 64
+"""Lags a tile: their carried numbers and running maxima stay in the first-level cache."""
+
+COLLAPSE = 1e-6
+FLAT_ENERGY = 1e-280
+"""Below this (in squares of the series' scale) a window counts as constant."""
+
+MEAN, F, G, W, A, H, RESTART = range(7)
+"""Rows of ``windows``, each with one entry a window:
+
+mean less first point; f, g, w, a as above; a once more, but +inf where the recurrence must not
+speak for the window (restarts, and what lies before the series); and the absolute index of the
+last restart up to the window (-1: none).
+"""
+ROWS = 7
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def window_statistics(
+    x: Floats, windows: Floats, first: int, last: int, n: int, floor_energy: float, normalize: bool
+) -> Floats:
+    """Fill `MEAN` to `H` for windows ``first <= i < last``; return their energies E + n e^2.
+
+    Two passes over each window's points, not a rolling sum: nothing to restart, and as each step
+    runs over all windows at once it is vectorised.
+
+    Parameters
+    ----------
+    x : float64[capacity]
+        Scaled points.
+    windows : float64[ROWS, capacity]
+        Written; ``MEAN`` of window ``first - 1`` is read.
+    first, last : int
+        Positions; ``first >= 1``.
+    n : int
+        Subsequence length.
+    floor_energy : float
+        n e^2.
+    normalize : bool
+        Which of the two distances.
+    """
+    rows = last - first
+    anchor = x[first:last]
+    mean = windows[MEAN, first:last]
+    energy = np.zeros(rows)
+    mean[:] = 0.0
+    for k in range(1, n):
+        point = x[first + k : last + k]
+        for b in range(rows):
+            mean[b] += point[b] - anchor[b]
+    for b in range(rows):
+        mean[b] /= n
+    for k in range(n):
+        point = x[first + k : last + k]
+        for b in range(rows):
+            deviation = (point[b] - anchor[b]) - mean[b]
+            energy[b] += deviation * deviation
+    for b in range(rows):
+        i = first + b
+        windows[F, i] = 0.5 * (x[i + n - 1] - x[i - 1])
+        windows[G, i] = (x[i + n - 1] - x[i]) - windows[MEAN, i] - windows[MEAN, i - 1]
+        windows[W, i] = 1.0
+        windows[A, i] = 0.0
+        if normalize:
+            floored = energy[b] + floor_energy
+            w = 0.0 if floored < FLAT_ENERGY else 1.0 / math.sqrt(floored)
+            windows[W, i] = w
+            windows[A, i] = 0.5 * (energy[b] * w) * w
+        windows[H, i] = windows[A, i]
+        energy[b] += floor_energy
+    return energy
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mark_restarts(
+    windows: Floats, energy: Floats, first: int, base: int, first_query: int, peak: Floats
+) -> None:
+    """Find the restarts among the windows from ``first`` on, whose energies are given.
+
+    ``base`` is the absolute index of position 0, ``first_query`` that of the first query ever;
+    ``peak`` (float64[1]) is the largest energy since the last restart, updated.
+    """
+    for b in range(energy.shape[0]):
+        i = first + b
+        absolute = base + i
+        windows[RESTART, i] = windows[RESTART, i - 1]
+        collapsed = energy[b] < COLLAPSE * peak[0]
+        if collapsed or absolute == 0 or absolute == first_query:
+            windows[RESTART, i] = absolute
+            windows[H, i] = np.inf
+            peak[0] = energy[b]
+        elif energy[b] > peak[0]:
+            peak[0] = energy[b]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def direct_sum(x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool) -> float:
+    """c(i, j), summed directly."""
+    total = 0.0
+    if normalize:
+        for k in range(n):
+            total += ((x[i + k] - x[i]) - mean[i]) * ((x[j + k] - x[j]) - mean[j])
+    else:
+        for k in range(n):
+            total -= (x[i + k] - x[j + k]) ** 2
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def direct_sums(
+    x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool, carried: Floats
+) -> None:
+    """``carried[r]`` = c(i, j + r) for all r, each summed in the order of `direct_sum`."""
+    lags = carried.shape[0]
+    carried[:] = 0.0
+    anchor = x[j : j + lags]
+    mean_j = mean[j : j + lags]
+    for k in range(n):
+        point = x[j + k : j + k + lags]
+        if normalize:
+            query = (x[i + k] - x[i]) - mean[i]
+            for r in range(lags):
+                carried[r] += query * ((point[r] - anchor[r]) - mean_j[r])
+        else:
+            query = x[i + k]
+            for r in range(lags):
+                difference = query - point[r]
+                carried[r] -= difference * difference
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest_candidate(
+    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int, normalize: bool
+) -> int:
+    """Position of query i's nearest candidate, given its lane; of equals the latest.
+
+    Only one candidate in `LANES` has to be looked at, each summed directly.
+    """
+    oldest = i - n - m + 1
+    best = -np.inf
+    nearest = i - n
+    for r in range(lane, m, LANES):
+        j = oldest + r
+        if base + j >= 0:
+            c = direct_sum(x, windows[MEAN], i, j, n, normalize)
+            closeness = c * windows[W, j] * windows[W, i] - windows[A, j]
+            if closeness >= best:
+                best = closeness
+                nearest = j
+    return nearest
