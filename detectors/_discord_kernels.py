@@ -180,24 +180,30 @@ def _refresh(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _greatest(row: Floats, folded: Floats) -> float:
-    """The maximum of ``row`` (float64[LANES]); ``folded`` (float64[FOLD]) is overwritten."""
-    first = row[:FOLD]
-    second = row[FOLD : 2 * FOLD]
-    third = row[2 * FOLD : 3 * FOLD]
-    fourth = row[3 * FOLD :]
+def _greatest(maxima: Floats, b: int, folded: Floats) -> float:
+    """The maximum of row b; ``folded`` (float64[FOLD]) is overwritten.
+
+    Folded in vector steps, as a chain of 64 maxima would wait for each in turn; with indices and
+    no slices, whose reference counts cost as much as the maxima (measured: 27 against 45 ns).
+    """
     for k in range(FOLD):
-        folded[k] = max(max(first[k], second[k]), max(third[k], fourth[k]))
-    best = folded[0]
-    for k in range(1, FOLD):
-        best = max(best, folded[k])
-    return best
+        folded[k] = max(
+            max(maxima[b, k], maxima[b, FOLD + k]),
+            max(maxima[b, 2 * FOLD + k], maxima[b, 3 * FOLD + k]),
+        )
+    half = FOLD // 2
+    while half > 1:
+        for k in range(half):
+            folded[k] = max(folded[k], folded[half + k])
+        half //= 2
+    return max(folded[0], folded[1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _first_equal(row: Floats, value: float) -> int:
-    for r in range(row.shape[0]):
-        if row[r] == value:
+def _lane_of(maxima: Floats, b: int, value: float) -> int:
+    """The first lane of row b that holds ``value``."""
+    for r in range(LANES):
+        if maxima[b, r] == value:
             return r
     return 0
 
@@ -273,8 +279,8 @@ def score_queries(
                         normalize,
                     )
         for b in range(stop - i):
-            best = _greatest(maxima[b], folded)
-            lanes[i + b - first] = _first_equal(maxima[b], best)
+            best = _greatest(maxima, b, folded)
+            lanes[i + b - first] = _lane_of(maxima, b, best)
             if normalize:
                 square = max(2.0 * (windows[A, i + b] - best), 0.0)
                 raw[i + b - first] = min(math.sqrt(square), 2.0)
