@@ -43,7 +43,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from transforms import progress
-from transforms.advance import LONG_AGO, Detection, Head, Outcome, advance
+from transforms.advance import Outcome, advance
+from transforms.detection import Detection
+from transforms.head import LONG_AGO, Head
 from transforms.live_models import LIVE_MODELS, Journal, ModelKey
 from transforms.records import Block, Series, decode_block, encode_block
 
