@@ -22,7 +22,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.records import MICROSECONDS, Batch
 
-BATCH_RECORDS = 4096
+BATCH_RECORDS = 32_768
 BATCH_BYTES = 4 << 20
 _CHUNK = 1 << 20
 
