@@ -11,7 +11,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 import apache_beam as beam
 import orjson
@@ -27,7 +27,7 @@ BATCH_BYTES = 4 << 20
 _CHUNK = 1 << 20
 
 
-_DECOMPRESS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}
+_DECOMPRESS: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 """Python's own readers say when a file is cut short; Beam's end there without a word."""
 
 
