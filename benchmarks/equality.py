@@ -117,9 +117,9 @@ def compare(job: Job) -> Comparison:
         raise NotComparable("the job's event times must be unix_s")
     results = read_results(Path(job.sinks.results.path))
     found = Comparison(results=sum(len(rows["processedDataPoints"]) for rows in results.values()))
-    columns = (*fields.dimensions, fields.time_field, fields.measure)
+    columns = [*fields.dimensions, fields.time_field, fields.measure]
     source = pa.concat_tables(
-        pq.read_table(path, columns=columns) for path in match(job.source.files)
+        pq.read_table(path, columns=columns) for path in match(list(job.source.files))
     )
     for dimensions, times, values in _series_of(source, columns):
         series = Series(

@@ -25,8 +25,8 @@ from rich.table import Table
 from benchmarks.pipeline import MODELS
 from detectors.model import ModelSpec, SeriesModel
 from pipeline.specs import model_parameters
-from transforms.advance import Detection, SeriesSettings
 from transforms.detect import DetectFn, Settings
+from transforms.detection import Detection, SeriesSettings
 from transforms.live_models import LIVE_MODELS
 from transforms.records import MICROSECONDS, Block, Floats, Series, encode_block
 

@@ -207,8 +207,8 @@ def _lives(
 def _last_row(head: Head, period: int) -> Rows:
     start = np.array([head.filled_to])
     nothing = np.zeros(1, np.int64)
-    flag = np.zeros(1, np.bool_)
-    return Rows(start, start + period, np.array([head.last_value]), nothing, flag, flag)
+    value, history = np.array([head.last_value]), np.array([head.last_history])
+    return Rows(start, start + period, value, nothing, np.zeros(1, np.bool_), history)
 
 
 def _fill_end(rows: Rows, period: int, gaps: Gaps, last: Rows | None, until: int) -> Rows:
@@ -252,6 +252,7 @@ def _consume(
         last_start=int(measured[-1]) if len(measured) else head.last_start,
         filled_to=int(rows.starts[-1]),
         last_value=float(rows.values[-1]),
+        last_history=bool(rows.history[-1]),
         alerts=decisions.state,
         model=settings.model.hash,
     )

@@ -37,6 +37,8 @@ class Head:
         Start of the last row, imputed ones included.
     last_value : float
         Value of the last row.
+    last_history : bool
+        Whether the last row was made of history.
     alerts : AlertState
         Decisions so far.
     model : bytes
@@ -53,6 +55,7 @@ class Head:
     last_start: int = LONG_AGO
     filled_to: int = LONG_AGO
     last_value: float = 0.0
+    last_history: bool = False
     alerts: AlertState = field(default_factory=AlertState)
     model: bytes = b""
     ended: bool = False
@@ -94,5 +97,6 @@ _PLAIN = (
     "last_start",
     "filled_to",
     "last_value",
+    "last_history",
     "ended",
 )
