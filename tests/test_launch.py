@@ -142,6 +142,16 @@ def test_a_wrong_job_is_one_line(capfd, folder, old, new, line, dry):
     assert refused(capfd, folder, "--job=job.yaml", *dry).startswith(line)
 
 
+def test_a_counter_over_several_files_is_refused(capfd, folder):
+    job_with("event_time: {field: t}", "event_time: {format: counter}")
+    Path("in2.jsonl").write_text("{}\n")
+    Path("job.yaml").write_text(Path("job.yaml").read_text().replace("in.jsonl", "in*.jsonl"))
+    assert refused(capfd, folder, "--job=job.yaml") == (
+        "job.yaml: detectors[0].event_time.format: counter counts the records of one file, "
+        "and source names 2; join them, or name a field with the time"
+    )
+
+
 def test_several_mistakes_are_a_line_each(capfd, folder):
     job_with("measure: quantity", "measure: 5\n    color: red")
     assert main(["--job=job.yaml"]) == 2
