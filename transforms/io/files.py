@@ -48,11 +48,17 @@ def match(patterns: list[str]) -> list[str]:
         A pattern matches nothing.
     """
     paths: set[str] = set()
-    for pattern, found in zip(patterns, FileSystems.match(patterns), strict=True):
+    # Beam finds no file for a local glob without a folder
+    named = [p if os.path.dirname(p) or not _is_glob(p) else f"./{p}" for p in patterns]
+    for pattern, found in zip(patterns, FileSystems.match(named), strict=True):
         if not found.metadata_list:
             raise NoFiles(f"{pattern!r} matches no file")
         paths.update(metadata.path for metadata in found.metadata_list)
     return sorted(paths)
+
+
+def _is_glob(path: str) -> bool:
+    return any(sign in path for sign in "*?[")
 
 
 class ReadFiles(beam.PTransform):
