@@ -33,6 +33,7 @@ from transforms.records import MICROSECONDS, Block, Floats, Series, encode_block
 SERIES = Series("benchmark", "value", (("series", "series-00000"),))
 PERIOD = 60 * MICROSECONDS
 CELLS = ("pending", "head", "journal", "snapshot")
+TABLE_WIDTH = 120
 MOST_SHARE = 1 / 20
 """Of the model's bytes, what may be written a point."""
 
@@ -100,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"points": options.points, "results": results}))
     else:
-        Console().print(_table(results, options.points))
+        console = Console(width=max(Console().width, TABLE_WIDTH))
+        console.print(_table(results, options.points))
     return int(any(result["share_of_model"] > MOST_SHARE for result in results))
 
 
@@ -157,10 +159,13 @@ def write_state(spec: ModelSpec, values: Floats) -> dict[str, Cell]:
 
 
 def _table(results: Sequence[dict[str, Any]], points: int) -> Table:
-    table = Table(title=f"State bytes written a point, {points:,} flushes", box=SIMPLE_HEAD)
-    headings = ("", *CELLS, "in all", "model saved", "model live", "share", "of live")
+    table = Table(
+        title=f"State bytes written a point, {points:,} flushes; model as saved and live",
+        box=SIMPLE_HEAD,
+    )
+    headings = ("", *CELLS, "in all", "saved", "live", "of saved", "of live")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading else "left")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for result in results:
         table.add_row(
             result["name"],

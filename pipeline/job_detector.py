@@ -177,7 +177,8 @@ class Detector(Section):
     )
     allowed_disorder: Duration = written(
         "0s",
-        "Duration: how far behind the newest record another may come and still count",
+        "Duration: how far behind the newest record of a live source another may come and still "
+        "count; files are read whole, so that none of theirs is late",
     )
     record_id: Text | None = Field(
         default=None,

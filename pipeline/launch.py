@@ -59,7 +59,10 @@ class WrongUse(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; 0 done, 1 not all is accounted for, 2 wrong use (nothing was started)."""
+    """Run the command; 0 done, 1 not all is accounted for, 2 wrong use (nothing was started).
+
+    A run that fails raises what stopped it, and so ends with 1 too.
+    """
     _quiet()
     try:
         known, beam_arguments = _parser().parse_known_args(arguments)

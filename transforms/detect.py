@@ -274,7 +274,9 @@ class _Store:
                 since_snapshot = 0
             else:
                 self._journal.add(consumed.to_bytes())
-        LIVE_MODELS.put(key, model, self._settings.live_bytes)
+        # bounded input wakes a series once: its model would only take room from the others
+        bounded = self._settings.flush_every is None
+        LIVE_MODELS.put(key, model, 0 if bounded else self._settings.live_bytes)
         return since_snapshot
 
     def forget(self) -> None:
