@@ -24,6 +24,7 @@ out of scoring alone, of scoring in a block, and of a forest rebuilt from saved 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +76,13 @@ Index = Any  # int64 inside a kernel
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
+@cache
 def tree_dtype(shingle_size: int, sample_size: int) -> np.dtype[Any]:
-    """Record of one tree."""
+    """Record of one tree.
+
+    One object a shape for the life of the process: numba knows a record type again by the address
+    of its dtype, and an address that was freed and reused runs a kernel on the wrong layout.
+    """
     box = np.dtype([("low", "f4", (shingle_size,)), ("high", "f4", (shingle_size,))])
     return np.dtype(
         [
@@ -97,8 +103,12 @@ def tree_dtype(shingle_size: int, sample_size: int) -> np.dtype[Any]:
     )
 
 
+@cache
 def hand_dtype(shingle_size: int, sample_size: int) -> np.dtype[Any]:
-    """Record of the point in hand, and the room to work on it; never part of the state."""
+    """Record of the point in hand, and the room to work on it; never part of the state.
+
+    One object a shape, as `tree_dtype`.
+    """
     return np.dtype(
         [
             ("value", "f4", (shingle_size,)),

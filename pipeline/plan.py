@@ -6,9 +6,9 @@ from detectors.model import ModelSpec
 from pipeline.job import Job
 from pipeline.job_detector import Detector, Override
 from pipeline.job_flagging import ThresholdSection
-from transforms.advance import Detection, Match, SeriesSettings
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
+from transforms.detection import Detection, Match, SeriesSettings
 from transforms.parse import Fields
 
 

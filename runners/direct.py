@@ -31,7 +31,7 @@ def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> Non
     """Build a bounded pipeline and run it to its end, with a line of progress on standard error.
 
     ``--direct_num_workers=N --direct_running_mode=multi_processing`` spreads the series over N
-    processes; the display then shows only what this one does.
+    processes; nothing is displayed then, as this process only waits.
     """
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)

@@ -658,6 +658,17 @@ SEVERAL = [
 ]
 
 
+def test_a_gap_that_would_fill_the_memory_is_a_mistake(mistakes):
+    changes = [
+        ("detectors.0.aggregation", {"function": "sum", "period": "1ms"}),
+        ("detectors.0.gaps", {"policy": "zero"}),
+    ]
+    assert mistakes(changed(*changes)) == [
+        f"{D}.ttl: 30d holds 2592000000 periods of 1ms, and gaps.policy zero fills in each; "
+        "write a duration of at most 5000000 periods"
+    ]
+
+
 @pytest.mark.parametrize(("changes", "lines"), SEVERAL)
 def test_every_mistake_is_named_at_once(mistakes, changes, lines):
     assert mistakes(changed(*changes)) == lines

@@ -417,3 +417,10 @@ def test_candidates_alone_are_explained():
     assert sorted(shares) == candidates.tolist()
     assert np.flatnonzero(~np.isnan(outcome["expected"])).tolist() == candidates.tolist()
     assert all(sum(share) == pytest.approx(1.0) for share in shares.values())
+
+
+def test_forests_of_many_shapes_may_come_and_go():
+    # numba recognises a record type by the address of its dtype: one that was freed and taken by
+    # another shape's would run that shape's kernel on this one's memory
+    assert kernels.tree_dtype(2, 16) is kernels.tree_dtype(2, 16)
+    assert kernels.hand_dtype(2, 16) is kernels.hand_dtype(2, 16)

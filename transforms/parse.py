@@ -174,6 +174,8 @@ def _number(text: str) -> float:
 
 def _value(record: Record, field: str) -> float:
     value = record.get(field)
+    if type(value) is float and -MOST_VALUE <= value <= MOST_VALUE:
+        return value
     if value is None:
         raise Unusable(f"field {field!r} is missing" if field not in record else f"{field} is null")
     if isinstance(value, str):
