@@ -1,8 +1,10 @@
-"""Thresholds on a raw score that learn its distribution: SPOT, mean + k deviations, a fixed one.
+"""Thresholds on a raw score that learn its distribution, and a fixed one.
 
 The usual decision is taken on the 0-100 score and needs none of these. They stand beside it for
 who wants a decision on the raw score itself, as LeftDiscords does. Each tests a score before it
-learns it, and leaves out what it flagged, so that an anomaly does not become normal.
+learns it; `Spot` and `MeanStdDev` leave out what they flagged, so that an anomaly does not become
+normal. The rank thresholds learn it too: to them it is one row of many however high it was, and
+without their highest scores they would flag ever lower ones.
 """
 
 from __future__ import annotations
@@ -92,6 +94,65 @@ class MeanStdDev:
 
 
 @dataclass(frozen=True)
+class Quantile:
+    """Flags a raw score that fewer than ``1 - level`` of the newest scores reach.
+
+    Parameters
+    ----------
+    level : float
+        Share of the scores that lie below, 0.5 <= level < 1.
+    memory : int
+        Scores that are kept, 100..100,000.
+    warm_up : int
+        Rows before the first test, 50..memory.
+    """
+
+    level: float = 0.9995
+    memory: int = 5000
+    warm_up: int = 1000
+
+    def __post_init__(self) -> None:
+        _check(0.5 <= self.level < 1, f"level must be in [0.5, 1), got {self.level}")
+        _check_memory(self.memory, self.warm_up)
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Flags a raw score of a small conformal p-value (Laxhammar & Falkman 2011, "Sequential").
+
+    The p-value is ``(1 + scores kept that reach it) / (1 + scores kept)``. Were the scores
+    exchangeable, a normal row would pass with ``p_value`` at most; those of a left discord overlap
+    and are not. Nothing is flagged before ``1 / p_value - 1`` scores are kept.
+
+    Parameters
+    ----------
+    p_value : float
+        Greatest p-value that is flagged, at least ``1 / (memory + 1)``, below 0.5.
+    memory : int
+        The newest scores, which are kept, 100..100,000.
+    warm_up : int
+        Rows before the first test, 50..memory.
+    """
+
+    p_value: float = 5e-4
+    memory: int = 5000
+    warm_up: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_memory(self.memory, self.warm_up)
+        _check(
+            1 / (self.memory + 1) <= self.p_value < 0.5,
+            f"p_value must be in [1 / (memory + 1) = {1 / (self.memory + 1):.3g}, 0.5), "
+            f"got {self.p_value}",
+        )
+
+
+def _check_memory(memory: int, warm_up: int) -> None:
+    _check(100 <= memory <= 100_000, f"memory must be in 100..100000, got {memory}")
+    _check(50 <= warm_up <= memory, f"warm_up must be in 50..memory = {memory}, got {warm_up}")
+
+
+@dataclass(frozen=True)
 class Fixed:
     """Flags a raw score above ``raw``; learns nothing.
 
@@ -142,6 +203,22 @@ class _MeanStdDevThreshold(Threshold):
         return flags
 
 
+class _RankThreshold(Threshold):
+    # state: scores learnt; then the newest ones, a ring
+    def __init__(self, parameters: Quantile | Conformal) -> None:
+        if isinstance(parameters, Conformal):
+            self._share, self._own = parameters.p_value, 1
+        else:
+            self._share, self._own = 1.0 - parameters.level, 0
+        self._warm_up = parameters.warm_up
+        self.state = np.zeros(1 + parameters.memory)
+
+    def flag(self, raw: Floats) -> NDArray[np.bool_]:
+        flags = np.zeros(raw.shape[0], np.bool_)
+        _rank(self.state, raw, flags, self._share, self._own, self._warm_up)
+        return flags
+
+
 class _FixedThreshold(Threshold):
     def __init__(self, parameters: Fixed) -> None:
         self._raw = parameters.raw
@@ -151,17 +228,25 @@ class _FixedThreshold(Threshold):
         return raw > self._raw
 
 
-THRESHOLDS: dict[str, type[Any]] = {"Spot": Spot, "MeanStdDev": MeanStdDev, "Fixed": Fixed}
+THRESHOLDS: dict[str, type[Any]] = {
+    "Spot": Spot,
+    "MeanStdDev": MeanStdDev,
+    "Quantile": Quantile,
+    "Conformal": Conformal,
+    "Fixed": Fixed,
+}
 """Parameters by the name a job file gives them."""
 
 _THRESHOLD_OF: dict[type[Any], type[Any]] = {
     Spot: _SpotThreshold,
     MeanStdDev: _MeanStdDevThreshold,
+    Quantile: _RankThreshold,
+    Conformal: _RankThreshold,
     Fixed: _FixedThreshold,
 }
 
 
-def make_threshold(parameters: Spot | MeanStdDev | Fixed) -> Threshold:
+def make_threshold(parameters: Spot | MeanStdDev | Quantile | Conformal | Fixed) -> Threshold:
     """A fresh threshold for one series."""
     threshold: Threshold = _THRESHOLD_OF[type(parameters)](parameters)
     return threshold
@@ -182,6 +267,27 @@ def _mean_std_dev(
             distance = raw[i] - state[1]
             state[1] += distance / state[0]
             state[2] += distance * (raw[i] - state[1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rank(
+    state: Floats, raw: Floats, flags: NDArray[np.bool_], share: float, own: int, warm_up: int
+) -> None:
+    """Flag rows of which at most ``share`` of the past, ``own`` rows counted in, is as high."""
+    memory = state.shape[0] - 1
+    kept = state[1:]
+    for i in range(raw.shape[0]):
+        if math.isnan(raw[i]):
+            continue
+        rows = int(state[0])
+        present = min(rows, memory)
+        if rows >= warm_up:
+            higher = 0  # counted afresh: quick, and no order has to be kept up
+            for k in range(present):
+                higher += kept[k] >= raw[i]
+            flags[i] = higher + own <= share * (present + own)
+        kept[rows % memory] = raw[i]
+        state[0] += 1.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

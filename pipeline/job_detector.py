@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.durations import format_duration
 from pipeline.job_errors import Mistake, describe, not_among, rule_broken
-from pipeline.job_flagging import AlertsPerWeek, ModelSection, Rules, Threshold
+from pipeline.job_flagging import AlertsPerWeek, ModelSection, Rules, Threshold, ThresholdSection
 from pipeline.job_section import (
     Duration,
     PositiveDuration,
@@ -26,6 +26,16 @@ from pipeline.job_section import (
 DEFAULT_THRESHOLD = 70.0
 MOST_FILLED_PERIODS = 5_000_000
 """Longest gap that is filled in: one silent series must not fill the memory."""
+
+
+def _usual_threshold(detector: Mapping[str, Any]) -> float | ThresholdSection | None:
+    """None beside alerts_per_week; for a left discord what its tail calls for."""
+    if detector.get("alerts_per_week") is not None:
+        return None
+    model = detector.get("model")
+    if model is not None and model.type == "LeftDiscord":
+        return ThresholdSection(type="Spot")
+    return DEFAULT_THRESHOLD
 
 
 class EventTime(Section):
@@ -196,11 +206,10 @@ class Detector(Section):
         "in place of threshold",
     )
     threshold: Threshold | None = Field(
-        default_factory=lambda data: (
-            DEFAULT_THRESHOLD if data.get("alerts_per_week") is None else None
-        ),
+        default_factory=lambda data: _usual_threshold(data),
         description="Number 0 to 100: rows whose anomalyScore is above it are flagged; "
-        "or {type, config} of a threshold on the raw score; in place of alerts_per_week",
+        "or {type, config} of a threshold on the raw score; in place of alerts_per_week. "
+        "For a LeftDiscord the default is {type: Spot}",
         json_schema_extra={"default": DEFAULT_THRESHOLD},
     )
     rules: Rules = Field(default_factory=Rules, description="From flagged rows to alerts")

@@ -36,9 +36,9 @@ class ModelSection(Section):
 class ThresholdSection(Section):
     """A threshold on the raw score and its parameters, in the grammar of Beam's ``Spec``."""
 
-    type: Literal["Spot", "MeanStdDev", "Fixed"] = Field(
+    type: Literal["Spot", "MeanStdDev", "Quantile", "Conformal", "Fixed"] = Field(
         description="What is learnt of the raw score: its extremes, its mean and standard "
-        "deviation, or nothing"
+        "deviation, its newest values (twice), or nothing"
     )
     config: dict[str, Any] = Field(
         default_factory=dict,

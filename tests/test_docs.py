@@ -300,7 +300,7 @@ def test_a_detectors_page_has_its_warm_up(kind):
         r"defaults that is (\d+) rows", " ".join(text_of(DETECTOR_PAGES[kind]).split())
     )
     model = SeriesModel(ModelSpec(kind, DETECTORS[kind].Parameters()), 0)
-    learning = model.score_and_learn(np.sin(np.arange(400) / 9.0)).learning
+    learning = model.score_and_learn(np.sin(np.arange(1500) / 9.0)).learning
     assert int(learning.sum()) == int(told)
     assert learning[: int(told)].all()
 

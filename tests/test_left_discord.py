@@ -475,3 +475,23 @@ def test_infinity_is_refused() -> None:
         detector.score_and_learn(np.array([1.0, 2.0, -np.inf]), calibration)
     with pytest.raises(ValueError, match="must be finite or NaN, got inf"):
         detector.learn_one(float("inf"))
+
+
+@every_kind
+def test_a_long_hostile_series_leaves_no_nan_and_a_bounded_state(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    values = wave(20_000)
+    values[rng.integers(0, 20_000, 40)] = 1e12
+    values[rng.integers(0, 20_000, 200)] = np.nan
+    for start in rng.integers(1000, 20_000, 10):
+        values[start : start + 150] = values[start - 1]
+        values[start + 400 :] += 50.0
+    values[:100] = wave(100)
+    detector, calibration = fresh(EVERY[kind])
+    saved = 0
+    for start in range(0, 20_000, 1000):
+        scores = detector.score_and_learn(values[start : start + 1000], calibration)
+        known = ~np.isnan(values[start : start + 1000]) & (np.arange(start, start + 1000) >= 200)
+        assert np.isfinite(scores.raw[known]).all()
+        saved = max(saved, sum(a.nbytes for a in detector.to_arrays().values()))
+    assert saved < 80_000

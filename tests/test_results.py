@@ -109,6 +109,7 @@ def test_a_row():
         "rawScore": 33.0,
         "surprise": 33.0,
         "attribution": [0.25, 0.75],
+        "nearestNeighbour": 1,
         "decisionReason": "quiet period",
         "imputed": True,
         "resultId": result_ids(SERIES, MODEL, rows_of([14.0, 15.5]))[1],

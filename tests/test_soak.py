@@ -37,3 +37,33 @@ def test_two_million_points_leave_memory_and_scores_as_they_were(kind):
     tracemalloc.stop()
     first, last = np.mean(means[:20]), np.mean(means[-20:])
     assert abs(first - last) < 0.02 * first
+
+
+def hostile_series(rows, seed=3):
+    """A wave with gaps, spikes of 1e12, constants and level shifts."""
+    rng = np.random.default_rng(seed)
+    values = np.sin(np.arange(rows) / 9.0) + 0.1 * rng.normal(size=rows)
+    for start in rng.integers(0, rows, rows // 5000):
+        values[start : start + 300] = values[start]
+    for start in rng.integers(0, rows, rows // 20_000):
+        values[start:] += rng.normal() * 100.0
+    values[rng.integers(0, rows, rows // 10_000)] = 1e12
+    values[rng.integers(0, rows, rows // 100)] = np.nan
+    return values
+
+
+@pytest.mark.parametrize("score", ["shape", "level"])
+def test_a_million_hostile_points_leave_the_left_discord_sound(score):
+    parameters = DETECTORS["LeftDiscord"].Parameters(score=score)
+    model = SeriesModel(ModelSpec("LeftDiscord", parameters), seed=1)
+    values = hostile_series(1_000_000)
+    sizes = []
+    for start in range(0, len(values), BLOCK):
+        part = values[start : start + BLOCK]
+        scores = model.score_and_learn(part)
+        judged = ~np.isnan(part) & (np.arange(start, start + len(part)) > 1100)
+        assert np.isfinite(scores.raw[judged]).all()
+        assert np.isfinite(scores.score).all() and np.isfinite(scores.expected[judged]).all()
+        sizes.append((model.state_bytes, len(model.to_bytes())))
+    assert max(size for size, _ in sizes[5:]) < 1.2 * sizes[5][0]
+    assert max(size for _, size in sizes[5:]) < 1.5 * sizes[5][1]

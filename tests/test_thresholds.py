@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.thresholds import THRESHOLDS, Fixed, MeanStdDev, Spot, _pareto_threshold
+from detectors.thresholds import (
+    THRESHOLDS,
+    Conformal,
+    Fixed,
+    MeanStdDev,
+    Quantile,
+    Spot,
+    _pareto_threshold,
+)
 from detectors.thresholds import make_threshold as make
 
 RANDOM = np.random.default_rng(21)
@@ -35,7 +43,13 @@ SPOTS = (
     Spot(level=0.95, risk=1e-3, most_excesses=30, warm_up=60),
     Spot(level=0.8, risk=1e-2, most_excesses=10, warm_up=100),
 )
-SMALL = (*SPOTS, MeanStdDev(deviations=2.0, warm_up=20), Fixed(raw=1.5))
+SMALL = (
+    *SPOTS,
+    MeanStdDev(deviations=2.0, warm_up=20),
+    Quantile(level=0.98, memory=100, warm_up=50),
+    Conformal(p_value=0.02, memory=100, warm_up=50),
+    Fixed(raw=1.5),
+)
 small = pytest.mark.parametrize("parameters", SMALL, ids=repr)
 
 
@@ -193,7 +207,9 @@ def test_no_cut_shows(parameters: Spot | MeanStdDev, name: str, cuts: list[int])
     np.testing.assert_array_equal(whole.state, cut.state)
 
 
-@small
+@pytest.mark.parametrize(
+    "parameters", [p for p in SMALL if not isinstance(p, Quantile | Conformal)], ids=repr
+)
 def test_what_was_flagged_is_left_out(parameters: Spot | MeanStdDev) -> None:
     threshold = make(parameters)
     threshold.flag(SERIES["exponential"])
@@ -261,3 +277,42 @@ def test_each_name_makes_its_threshold() -> None:
     for parameters in (Spot(), MeanStdDev(), Fixed(raw=1.0)):
         assert type(parameters) in THRESHOLDS.values()
         assert make(parameters).flag(np.zeros(3)).tolist() == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "least"),
+    [
+        (Quantile(level=0.98, memory=100, warm_up=50), lambda past, raw: (past >= raw).mean()),
+        (
+            Conformal(p_value=0.02, memory=100, warm_up=50),
+            lambda past, raw: (1 + (past >= raw).sum()) / (1 + len(past)),
+        ),
+    ],
+)
+def test_ranks_against_the_newest_unflagged(parameters, least) -> None:
+    scores = np.random.default_rng(4).exponential(size=700)
+    scores[300:310] = 50.0
+    flags = make(parameters).flag(scores)
+    past: list[float] = []
+    for raw, flag in zip(scores, flags, strict=True):
+        rank = least(np.array(past[-100:]), raw) if len(past) >= 50 else 1.0
+        assert flag == (rank <= 0.02)
+        past.append(raw)
+    assert flags[300] and 5 < flags.sum() < 40
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Quantile(level=0.4), r"level must be in \[0.5, 1\), got 0.4"),
+        (lambda: Quantile(memory=99), "memory must be in 100..100000, got 99"),
+        (lambda: Quantile(memory=100, warm_up=101), "warm_up must be in 50..memory = 100, got 101"),
+        (
+            lambda: Conformal(p_value=1e-4),
+            r"p_value must be in \[1 / \(memory \+ 1\) = 0.0002, 0.5",
+        ),
+    ],
+)
+def test_wrong_ranks(wrong, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrong()

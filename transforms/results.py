@@ -100,6 +100,13 @@ def result_lines(
         "attribution": _sparse(
             len(rows), {row: np.round(share, 6) for row, share in scores.attribution.items()}
         ),
+        "nearestNeighbour": _sparse(
+            len(rows),
+            {
+                row: int(scores.points[row] - scores.neighbour[row])
+                for row in np.flatnonzero(scores.neighbour).tolist()
+            },
+        ),
         "decisionReason": _sparse(len(rows), reasons),
         "imputed": _choice(rows.imputed, b"true", b"false"),
         "resultId": _texts(ids),

@@ -54,6 +54,12 @@ RESULT = pa.schema(
             nullable=True,
         ),
         _field(
+            "nearestNeighbour",
+            pa.int64(),
+            "left discord: processedDataPoints where the subsequence most like it ended",
+            nullable=True,
+        ),
+        _field(
             "decisionReason",
             pa.string(),
             "why a high score was held back or raised no alert",
