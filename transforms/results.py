@@ -27,7 +27,7 @@ Column = bytes | list[bytes]
 
 
 def result_ids(series: Series, model_hash: bytes, rows: Rows) -> list[str]:
-    """Each row's ID: a hash of detector, series, model parameters and period length, then the start.
+    """Each row's ID: detector, series, model parameters and period length hashed, then the start.
 
     16 hex digits each; rows of one start are told apart by their identity after a hyphen.
     """
