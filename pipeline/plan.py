@@ -9,7 +9,7 @@ from pipeline.job_flagging import ThresholdSection
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
 from transforms.detection import Detection, Match, SeriesSettings
-from transforms.parse import Fields
+from transforms.fields import Fields
 
 
 def fields_of(job: Job) -> tuple[Fields, ...]:

@@ -21,6 +21,7 @@ from pipeline import launch
 from pipeline.endpoints import LAKE_TABLES
 from pipeline.job import load_job
 from pipeline.specs import model_parameters
+from transforms import fields as record_fields
 from transforms import parse, schema
 from transforms.aggregate import rows_of_points
 from transforms.balance import COUNTERS
@@ -346,10 +347,10 @@ def test_the_limits_of_a_record():
     decision = text_of(DOCS / "decisions" / "0012-limits-of-a-record.md")
     assert f"{parse.MOST_PAYLOAD_BYTES:,} bytes" in architecture
     assert f"{parse.MOST_PAYLOAD_BYTES >> 10} KiB" in decision
-    value = f"+-{parse.MOST_VALUE:g}".replace("+150", "150")
+    value = f"+-{record_fields.MOST_VALUE:g}".replace("+150", "150")
     assert value in architecture
     assert value in decision
-    assert parse.FUTURE_MICROS == 86_400_000_000
+    assert record_fields.FUTURE_MICROS == 86_400_000_000
     assert "a day ahead" in architecture
     assert "one day ahead" in decision
 

@@ -553,8 +553,8 @@ MISTAKES = [
     ),
     ("sinks", REMOVE, "sinks: missing; its keys: results, lake, alerts"),
     ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, format"),
-    ("sinks.results.path", REMOVE, "sinks.results.path: missing; path the files start with"),
-    ("sinks.results.path", "", "sinks.results.path: is empty; path the files start with"),
+    ("sinks.results.path", REMOVE, "sinks.results.path: missing; folder of the result files"),
+    ("sinks.results.path", "", "sinks.results.path: is empty; folder of the result files"),
     (
         "sinks.results.format",
         "left_discords",

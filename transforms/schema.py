@@ -66,7 +66,7 @@ RESULT = pa.schema(
             nullable=True,
         ),
         _field("imputed", pa.bool_(), "whether a gap policy filled the period in"),
-        _field("resultId", pa.string(), "hash of detector, series, period and model parameters"),
+        _field("resultId", pa.string(), "names detector, series, model parameters and period"),
     ]
 )
 
