@@ -67,3 +67,14 @@ def test_a_million_hostile_points_leave_the_left_discord_sound(score):
         sizes.append((model.state_bytes, len(model.to_bytes())))
     assert max(size for size, _ in sizes[5:]) < 1.2 * sizes[5][0]
     assert max(size for _, size in sizes[5:]) < 1.5 * sizes[5][1]
+
+
+def test_stumpys_left_profile_finds_an_odd_period():
+    pytest.importorskip("stumpy")
+    from benchmarks.peers import stumpy_left_profile
+
+    values = np.sin(np.arange(3000) * 2 * np.pi / 50) + 0.05 * np.random.default_rng(1).normal(
+        size=3000
+    )
+    values[2000:2050] = np.sign(values[2000:2050])
+    assert 2000 <= int(np.nanargmax(stumpy_left_profile(values))) < 2100
