@@ -39,7 +39,9 @@ from rich.table import Table
 from benchmarks.datasets import DatasetError, data_folder, load
 from benchmarks.java_forest import JavaError, JavaForest
 from benchmarks.machine import machine
-from detectors import _forest_kernels as kernels
+from detectors._forest_layout import Forest
+from detectors._forest_sample import learn
+from detectors._forest_score import score
 from detectors.model import ModelSpec, SeriesModel
 from detectors.random_cut_forest import RandomCutForest, RandomCutForestParameters
 
@@ -182,10 +184,10 @@ def _run_core(shingle: int, trees: int, values: Floats, points: int) -> Floats:
 
 
 @njit(nogil=True, error_model="numpy")
-def _score_and_learn(forest: kernels.Forest, values: Floats, scores: Floats) -> None:
+def _score_and_learn(forest: Forest, values: Floats, scores: Floats) -> None:
     for i in range(values.shape[0]):
-        scores[i] = kernels.score(forest, values[i])
-        kernels.learn(forest, values[i])
+        scores[i] = score(forest, values[i : i + 1])
+        learn(forest, values[i : i + 1], True)
 
 
 def _run_full(shingle: int, trees: int, values: Floats, points: int) -> None:
