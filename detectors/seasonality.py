@@ -9,7 +9,8 @@ so that a normal Monday morning is no anomaly, and a night-time level at noon is
 of a slot is the mean over its visits (a visit: the rows of one pass through the slot), recent ones
 more: ``profile += (visit's mean - profile) * max(1 / visits, VISIT_SHARE)``. A row that lies
 further off than `FARTHEST_ROW` usual residuals counts as that far, so one anomaly moves the profile
-little. Until a slot was visited once, the mean of all rows stands in.
+little. Until a slot was visited once nothing is usual there, and the detector is given NaN: a model
+warms for a whole season, for rows that no profile was taken off would teach it another series.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ VISIT_SHARE = 0.1
 FARTHEST_ROW = 5.0
 RESIDUAL_MEMORY = 500.0
 
-# of all rows: count, mean, mean absolute residual, slot of the newest row; then for each slot:
-# visits finished, profile, sum and rows of the visit that is going on
-HEAD = 4
+# residuals taken, their mean size, slot of the newest row; then for each slot: visits finished,
+# profile, sum and rows of the visit that is going on
+HEAD = 3
 SLOT_CELLS = 4
 
 
@@ -95,13 +96,13 @@ class Seasonality:
     def new_state(self) -> Floats:
         """The state of a profile that has learnt nothing, float64[HEAD + 4 * slots]."""
         state = np.zeros(HEAD + SLOT_CELLS * self.slots)
-        state[3] = -1.0
+        state[2] = -1.0
         return state
 
     def levels(self, state: Floats, values: Floats, times: Integers) -> Floats:
         """What is usual at each row (float64[n]), by all rows before it; then learns the row.
 
-        NaN (missing) is not learnt; the level before the first value is 0.
+        NaN (missing) is not learnt; the level is NaN until the slot was visited once.
         """
         levels = np.empty(values.shape[0])
         _levels(state, values, self.slot_of(times), levels)
@@ -120,24 +121,24 @@ def _offset(time_zone: str, second: int) -> int:
 def _levels(state: Floats, values: Floats, slots: Integers, levels: Floats) -> None:
     for i in range(values.shape[0]):
         cell = HEAD + SLOT_CELLS * slots[i]
-        level = state[cell + 1] if state[cell] > 0.0 else state[1]
+        level = state[cell + 1] if state[cell] > 0.0 else math.nan
         levels[i] = level
         value = values[i]
         if math.isnan(value):
             continue
-        if state[3] >= 0.0 and state[3] != slots[i]:
-            _finish_visit(state, HEAD + SLOT_CELLS * int(state[3]))
-        state[3] = slots[i]
-        residual = value - level
+        if state[2] >= 0.0 and state[2] != slots[i]:
+            _finish_visit(state, HEAD + SLOT_CELLS * int(state[2]))
+        state[2] = slots[i]
         if state[cell] > 0.0:
-            usual = state[2]
+            usual = state[1]
+            residual = value - level
             if usual > 0.0:
                 residual = min(max(residual, -FARTHEST_ROW * usual), FARTHEST_ROW * usual)
-            state[2] += (abs(residual) - usual) / min(state[0] + 1.0, RESIDUAL_MEMORY)
-        state[cell + 2] += level + residual
+            state[0] += 1.0
+            state[1] += (abs(residual) - usual) / min(state[0], RESIDUAL_MEMORY)
+            value = level + residual
+        state[cell + 2] += value
         state[cell + 3] += 1.0
-        state[0] += 1.0
-        state[1] += (value - state[1]) / state[0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
