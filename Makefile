@@ -40,5 +40,6 @@ bench: install ## Throughput of the bounded job beside Beam's own anomaly detect
 demo: install ## AnyBooks from sales to a report (minutes; out/anybooks/report.html)
 	$(BIN)/python -m examples.anybooks.demo
 
-clean: ## Remove what the other words made, but not .venv
+clean: ## Remove what the other words made and compiled, but not .venv
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find $(wildcard detectors transforms tests) -name '*.nb[ic]' -delete

@@ -31,6 +31,7 @@ setup(
         "test": [
             "hypothesis>=6.100,<7",
             "mypy>=1.15,<3",
+            "pandas>=2.2,<4",
             "pytest>=8,<10",
             "ruff>=0.9,<1",
             "types-PyYAML",

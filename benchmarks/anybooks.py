@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from examples.anybooks.outcome import LEARNING, read_outcome
+from examples.anybooks.outcome import LEARNING, prepare, read_outcome
 
 FIRST_SEED = 1001
 """Seeds from here on were never looked at while the job's parameters were chosen."""
@@ -51,13 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(days: int, seed: int) -> dict[str, Any]:
     """One seed, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "examples.anybooks.demo", "--days", str(days)]
-        subprocess.run(
-            [*command, "--seed", str(seed), "--output", folder],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        job = prepare(Path(folder), days, seed)
+        command = [sys.executable, "-m", "pipeline", f"--job={job}"]
+        subprocess.run(command, check=True, capture_output=True)
         outcome = read_outcome(Path(folder))
     found = outcome.evaluation
     return {

@@ -26,6 +26,7 @@ these modules must clear the caches of those that call it.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,13 @@ Index = Any  # int64 inside a kernel
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
+@cache
 def tree_dtype(dimensions: int, sample_size: int) -> np.dtype[Any]:
-    """Record of one tree."""
+    """Record of one tree.
+
+    One object a shape for the life of the process: numba knows a record type again by the address
+    of its dtype, and an address that was freed and reused runs a kernel on the wrong layout.
+    """
     box = np.dtype([("low", "f4", (dimensions,)), ("high", "f4", (dimensions,))])
     return np.dtype(
         [
@@ -107,8 +113,12 @@ def tree_dtype(dimensions: int, sample_size: int) -> np.dtype[Any]:
     )
 
 
+@cache
 def hand_dtype(dimensions: int, sample_size: int) -> np.dtype[Any]:
-    """Record of the point in hand, and the room to work on it; never part of the state."""
+    """Record of the point in hand, and the room to work on it; never part of the state.
+
+    One object a shape, as `tree_dtype`.
+    """
     return np.dtype(
         [
             ("value", "f4", (dimensions,)),

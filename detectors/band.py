@@ -47,7 +47,8 @@ def expect(state: Floats, values: Floats, expected: Floats, half_width: Floats) 
             state[1] = value
         else:
             error = abs(value - state[1])
-            if count > 30.0 and state[2] > 0.0:
+            # errors of mere rounding say nothing of what is usual once the series moves
+            if count > 30.0 and state[2] > 1e-9 * abs(state[1]):
                 error = min(error, 5.0 * state[2])
             state[2] += (error - state[2]) / min(count, float(ERROR_MEMORY))
             state[1] += LEVEL_SHARE * (value - state[1])

@@ -58,7 +58,8 @@ def unpack(owner: bytes, state: bytes) -> dict[str, NDArray[Any]]:
     Raises
     ------
     StateError
-        Not a packed state, cut short, or packed for other parameters or another version.
+        Not a packed state, cut short or damaged, or packed for other parameters or another
+        version.
     """
     if len(state) < _HEAD.size or state[:4] != MAGIC:
         raise StateError(

@@ -51,7 +51,7 @@ class Source(Section):
 class Results(Section):
     """A result a row."""
 
-    path: Text = Field(description="Path the files start with, local or of any Beam file system")
+    path: Text = Field(description="Folder of the result files, local or of any Beam file system")
     format: Literal["stack", "left_discords"] = Field(
         default="stack",
         description="Layout of a result; left_discords only if every model is LeftDiscord",

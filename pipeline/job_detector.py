@@ -24,6 +24,8 @@ from pipeline.job_section import (
 )
 
 DEFAULT_THRESHOLD = 70.0
+MOST_FILLED_PERIODS = 5_000_000
+"""Longest gap that is filled in: one silent series must not fill the memory."""
 
 
 class EventTime(Section):
@@ -175,7 +177,8 @@ class Detector(Section):
     )
     allowed_disorder: Duration = written(
         "0s",
-        "Duration: how far behind the newest record another may come and still count",
+        "Duration: how far behind the newest record of a live source another may come and still "
+        "count; files are read whole, so that none of theirs is late",
     )
     record_id: Text | None = Field(
         default=None,
@@ -249,6 +252,20 @@ class Detector(Section):
                 f"must be at least the aggregation's period {format_duration(aggregation.period)}, "
                 f"got {format_duration(ttl)}"
             )
+        return ttl
+
+    @field_validator("ttl")
+    @classmethod
+    def _gaps_fit_in_memory(cls, ttl: int, info: ValidationInfo) -> int:
+        aggregation, gaps = info.data.get("aggregation"), info.data.get("gaps")
+        if aggregation and gaps and gaps.policy != "ignore":
+            periods = ttl // aggregation.period
+            if periods > MOST_FILLED_PERIODS:
+                raise ValueError(
+                    f"{format_duration(ttl)} holds {periods} periods of "
+                    f"{format_duration(aggregation.period)}, and gaps.policy {gaps.policy} fills "
+                    f"in each; write a duration of at most {MOST_FILLED_PERIODS} periods"
+                )
         return ttl
 
     @field_validator("overrides")

@@ -107,7 +107,7 @@ class Rules(Section):
     )
     quiet_period: Quiet = written(
         50,
-        "Rows (0 to 100000) or a duration: for so long after an alert "
+        "Rows (0 to 100000) or a duration: for so long after an alert's last flagged row "
         "only a stronger anomaly alerts again",
     )
     recovery_after: int = Field(

@@ -32,7 +32,7 @@ from pipeline.job_errors import JobFileError
 from pipeline.preflight import check_endpoints
 from runners import direct
 from transforms.detect import Settings
-from transforms.io.files import NoFiles
+from transforms.io.files import NoFiles, match
 
 WRONG_USE = 2
 _RUNNERS: dict[str, Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]] = {
@@ -59,7 +59,10 @@ class WrongUse(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; 0 done, 1 not all is accounted for, 2 wrong use (nothing was started)."""
+    """Run the command; 0 done, 1 not all is accounted for, 2 wrong use (nothing was started).
+
+    A run that fails raises what stopped it, and so ends with 1 too.
+    """
     _quiet()
     try:
         known, beam_arguments = _parser().parse_known_args(arguments)
@@ -150,6 +153,7 @@ def _checked_job(path: str | None, overwrite: bool) -> Job:
     job = load_job(path)
     check_endpoints(job, path)
     _check_file_systems(job, path)
+    _check_counters(job, path)
     left = previous_output(job)
     if left and not overwrite:
         raise WrongUse(
@@ -157,6 +161,17 @@ def _checked_job(path: str | None, overwrite: bool) -> Job:
             f"{left[0]}; name other paths, remove them, or pass --overwrite"
         )
     return job
+
+
+def _check_counters(job: Job, path: str) -> None:
+    """Each file counts from 0, so that points of several would lie between each other."""
+    files = match([*job.source.history, *job.source.files])
+    for i, detector in enumerate(job.detectors):
+        if detector.event_time.format == "counter" and len(files) > 1:
+            raise WrongUse(
+                f"{path}: detectors[{i}].event_time.format: counter counts the records of one "
+                f"file, and source names {len(files)}; join them, or name a field with the time"
+            )
 
 
 def _check_file_systems(job: Job, file: str) -> None:

@@ -6,10 +6,10 @@ from detectors.model import ModelSpec
 from pipeline.job import Job
 from pipeline.job_detector import Detector, Override
 from pipeline.job_flagging import ThresholdSection
-from transforms.advance import Detection, Match, SeriesSettings
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
-from transforms.parse import Fields
+from transforms.detection import Detection, Match, SeriesSettings
+from transforms.fields import Fields
 
 
 def fields_of(job: Job) -> tuple[Fields, ...]:

@@ -105,3 +105,9 @@ def test_the_gap_to_the_row_before_is_filled_without_that_row():
     filled = fill_between(rows, 10, Gaps("previous"), last)
     assert filled.starts.tolist() == [10, 20, 30]
     assert filled.values.tolist() == [4, 4, 7]
+
+
+def test_a_filled_gap_is_history_only_between_history():
+    rows = aggregate(points_of([0, 20, 40], [1, 1, 1], [True, True, False]), Aggregation("sum", 10))
+    filled = fill_between(rows, 10, Gaps("zero"), None)
+    assert filled.history.tolist() == [True, True, True, False, False]

@@ -14,7 +14,7 @@ from detectors.band import BAND_WIDTH, CELLS, ERROR_MEMORY, LEVEL_SHARE, expect
 RANDOM = np.random.default_rng(31)
 ROWS = 900
 SPIKED = RANDOM.standard_normal(ROWS)
-SPIKED[[10, 200, 201, 600]] = 1e6
+SPIKED[[10, 31, 200, 201, 600]] = 1e6
 SERIES = {
     "normal": RANDOM.standard_normal(ROWS),
     "spikes": SPIKED,
@@ -44,7 +44,7 @@ def mean_error_of(errors: list[float]) -> float:
     """The mean of the first `ERROR_MEMORY` errors; from there on each newer one takes its share."""
     mean = 0.0
     for i, error in enumerate(errors):
-        # the 31st value is the first whose error is clipped
+        # the 31st error is the first to be clipped
         clipped = min(error, 5.0 * mean) if i >= 30 and mean > 0.0 else error
         mean = (
             (i * mean + clipped) / (i + 1)

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from series_harness import DISCORD, END, FOREST, MINUTE, SERIES, Harness, bounded
 
-from transforms.advance import Detection, SeriesSettings
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
 from transforms.detect import Settings
+from transforms.detection import Detection, SeriesSettings
 from transforms.live_models import LIVE_MODELS
 from transforms.records import Block
 

@@ -553,8 +553,8 @@ MISTAKES = [
     ),
     ("sinks", REMOVE, "sinks: missing; its keys: results, lake, alerts"),
     ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, format"),
-    ("sinks.results.path", REMOVE, "sinks.results.path: missing; path the files start with"),
-    ("sinks.results.path", "", "sinks.results.path: is empty; path the files start with"),
+    ("sinks.results.path", REMOVE, "sinks.results.path: missing; folder of the result files"),
+    ("sinks.results.path", "", "sinks.results.path: is empty; folder of the result files"),
     (
         "sinks.results.format",
         "left_discords",
@@ -656,6 +656,17 @@ SEVERAL = [
         ],
     ),
 ]
+
+
+def test_a_gap_that_would_fill_the_memory_is_a_mistake(mistakes):
+    changes = [
+        ("detectors.0.aggregation", {"function": "sum", "period": "1ms"}),
+        ("detectors.0.gaps", {"policy": "zero"}),
+    ]
+    assert mistakes(changed(*changes)) == [
+        f"{D}.ttl: 30d holds 2592000000 periods of 1ms, and gaps.policy zero fills in each; "
+        "write a duration of at most 5000000 periods"
+    ]
 
 
 @pytest.mark.parametrize(("changes", "lines"), SEVERAL)

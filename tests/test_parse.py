@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms import parse
-from transforms.parse import FUTURE_MICROS, MOST_PAYLOAD_BYTES, Fields, ParseFn, parse_batch
+from transforms.fields import FUTURE_MICROS, Fields
+from transforms.parse import MOST_PAYLOAD_BYTES, ParseFn, parse_batch
 from transforms.records import Batch, decode_block, record_id
 
 NOW = 1_750_000_000_000_000

@@ -11,7 +11,7 @@ from naive_forest import Leaf, Node, attribution, grow, impute_newest, sample_ag
 from detectors import _forest_kernels as kernels
 from detectors import state
 from detectors._forest_imputation import _impute, mark_newest
-from detectors._forest_layout import EXPIRY_PERIOD, OPENING
+from detectors._forest_layout import EXPIRY_PERIOD, OPENING, hand_dtype, tree_dtype
 from detectors._forest_sample import WEIGHT_UNITS
 from detectors._forest_score import attribute, take_in_hand
 from detectors._forest_snapshot import bits_for, unpacked_integers
@@ -443,3 +443,10 @@ def test_candidates_alone_are_explained():
     assert 300 in candidates and len(candidates) < 40 and set(found) <= set(candidates)
     assert np.flatnonzero(~np.isnan(outcome["expected"])).tolist() == candidates.tolist()
     assert all(sum(share) == pytest.approx(1.0) for share in shares.values())
+
+
+def test_forests_of_many_shapes_may_come_and_go():
+    # numba recognises a record type by the address of its dtype: one that was freed and taken by
+    # another shape's would run that shape's kernel on this one's memory
+    assert tree_dtype(2, 16) is tree_dtype(2, 16)
+    assert hand_dtype(2, 16) is hand_dtype(2, 16)

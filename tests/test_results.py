@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -194,7 +195,7 @@ def test_a_result_id_is_one_of_detector_series_period_and_model():
     ]
     every = {each for some in (ids, *others) for each in some}
     assert len(every) == 3 * 6
-    assert all(len(each) == 32 and int(each, 16) >= 0 for each in every)
+    assert all(re.fullmatch(r"[0-9a-f]{32}(-[0-9a-f]+)?", each) for each in every)
 
 
 def test_left_discords_records():

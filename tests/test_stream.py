@@ -14,10 +14,10 @@ from apache_beam.utils.timestamp import Timestamp
 from series_harness import FOREST, MINUTE, bounded
 
 from transforms import detect
-from transforms.advance import Detection, SeriesSettings
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
 from transforms.detect import DetectFn, Settings
+from transforms.detection import Detection, SeriesSettings
 from transforms.live_models import LIVE_MODELS
 from transforms.records import Block, Series, encode_block
 

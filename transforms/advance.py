@@ -8,8 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,6 @@ import orjson
 from detectors.model import ModelSpec, Scores, SeriesModel
 from transforms import results
 from transforms.aggregate import (
-    Aggregation,
     Gaps,
     Rows,
     aggregate,
@@ -27,187 +25,14 @@ from transforms.aggregate import (
     join,
     rows_of_points,
 )
-from transforms.decide import AlertState, Decisions, Rules, decide
-from transforms.live_models import NOTHING_CONSUMED, Journal, ModelKey
+from transforms.decide import Decisions, Rules, decide
+from transforms.detection import DAY, Detection, SeriesSettings
+from transforms.head import LONG_AGO, Head
+from transforms.live_models import Journal, ModelKey
 from transforms.order import Points, drop_duplicates, gather, order
 from transforms.records import Block, Integers, Series, dimension_list, text_times
 
-LONG_AGO = -(2**62)
-DAY = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
-Match = tuple[tuple[str, tuple[str, ...]], ...]
-"""Dimension names with the values that are meant."""
-
-
-@dataclass(frozen=True)
-class SeriesSettings:
-    """What a job may set for single series.
-
-    Parameters
-    ----------
-    model : ModelSpec
-        The model.
-    rules : Rules
-        The decision.
-    gaps : Gaps
-        The gap policy.
-    """
-
-    model: ModelSpec
-    rules: Rules = Rules()
-    gaps: Gaps = Gaps()
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One detector of the job, as the stream needs it.
-
-    Parameters
-    ----------
-    settings : SeriesSettings
-        For every series that no override matches.
-    aggregation : Aggregation, optional
-        None: points as they come.
-    by_position : bool
-        Take points in the order of their positions, whatever their event times.
-    deduplicate : bool
-        Count a record ID once an event time.
-    ttl : int
-        Silence, in microseconds of event time, after which a series starts anew.
-    overrides : tuple of (match, SeriesSettings)
-        ``match`` maps dimension names to allowed values; the first that matches counts.
-    left_discords : bool
-        Write LeftDiscords' records beside the stack's.
-    """
-
-    settings: SeriesSettings
-    aggregation: Aggregation | None = None
-    by_position: bool = False
-    deduplicate: bool = False
-    ttl: int = 30 * DAY
-    overrides: tuple[tuple[Match, SeriesSettings], ...] = ()
-    left_discords: bool = False
-
-    def of(self, series: Series) -> SeriesSettings:
-        """The settings of one series."""
-        return _settings_of(self, series)
-
-    def ends(self, times: Integers) -> Integers:
-        """Event time at which each point's row may be closed."""
-        if self.aggregation is None:
-            return times + 1
-        period = self.aggregation.period
-        return times // period * period + period
-
-    @property
-    def fills(self) -> bool:
-        """Whether any series' gaps are filled."""
-        every = (self.settings, *(settings for _, settings in self.overrides))
-        return any(settings.gaps.fills for settings in every)
-
-    @property
-    def period(self) -> int:
-        """Distance between the starts of two rows; 0 for points as they come."""
-        return 0 if self.aggregation is None else self.aggregation.period
-
-    def compile(self) -> None:
-        """Run each model once, so that its kernels are compiled."""
-        for settings in (self.settings, *(settings for _, settings in self.overrides)):
-            model = SeriesModel(settings.model, 0)
-            model.score_and_learn(np.arange(2.0))
-            SeriesModel(settings.model, 0, model.to_bytes())
-
-
-@lru_cache(maxsize=4096)
-def _settings_of(detection: Detection, series: Series) -> SeriesSettings:
-    dimensions = dict(series.dimensions)
-    for match, settings in detection.overrides:
-        if all(dimensions[name] in values for name, values in match):
-            return settings
-    return detection.settings
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a series remembers beside its model.
-
-    Parameters
-    ----------
-    series : Series
-        Which one.
-    consumed : int
-        Rows its model has consumed.
-    chain : bytes
-        Chained hash of these rows.
-    since_snapshot : int
-        Rows in the journal.
-    closed_until : int
-        Event time before which everything is closed; microseconds since 1970.
-    last_start : int
-        Start of the last measured row.
-    filled_to : int
-        Start of the last row, imputed ones included.
-    last_value : float
-        Value of the last row.
-    alerts : AlertState
-        Decisions so far.
-    model : bytes
-        Hash of the model's spec; another one starts a new model.
-    ended : bool
-        The watermark passed the end of time: nothing is filled in any more.
-    """
-
-    series: Series
-    consumed: int = 0
-    chain: bytes = NOTHING_CONSUMED
-    since_snapshot: int = 0
-    closed_until: int = LONG_AGO
-    last_start: int = LONG_AGO
-    filled_to: int = LONG_AGO
-    last_value: float = 0.0
-    alerts: AlertState = field(default_factory=AlertState)
-    model: bytes = b""
-    ended: bool = False
-
-    def at_end(self) -> Head:
-        """The same, after the end of input."""
-        return replace(self, ended=True)
-
-    def anew(self) -> Head:
-        """The head of a series that starts again: only what was closed stays closed."""
-        return Head(self.series, closed_until=self.closed_until, ended=self.ended)
-
-    def to_bytes(self) -> bytes:
-        """As JSON."""
-        plain = {
-            **{name: getattr(self, name) for name in _PLAIN},
-            "series": self.series.to_bytes().decode(),
-            "chain": self.chain.hex(),
-            "model": self.model.hex(),
-            "alerts": asdict(self.alerts),
-        }
-        return orjson.dumps(plain)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Head:
-        """The head that `to_bytes` wrote."""
-        plain: dict[str, Any] = orjson.loads(data)
-        plain["series"] = Series.from_bytes(plain["series"].encode())
-        plain["chain"] = bytes.fromhex(plain["chain"])
-        plain["model"] = bytes.fromhex(plain["model"])
-        plain["alerts"] = AlertState.from_plain(plain["alerts"])
-        return cls(**plain)
-
-
-_PLAIN = (
-    "consumed",
-    "since_snapshot",
-    "closed_until",
-    "last_start",
-    "filled_to",
-    "last_value",
-    "ended",
-)
 
 
 class Store(Protocol):
@@ -382,8 +207,8 @@ def _lives(
 def _last_row(head: Head, period: int) -> Rows:
     start = np.array([head.filled_to])
     nothing = np.zeros(1, np.int64)
-    flag = np.zeros(1, np.bool_)
-    return Rows(start, start + period, np.array([head.last_value]), nothing, flag, flag)
+    value, history = np.array([head.last_value]), np.array([head.last_history])
+    return Rows(start, start + period, value, nothing, np.zeros(1, np.bool_), history)
 
 
 def _fill_end(rows: Rows, period: int, gaps: Gaps, last: Rows | None, until: int) -> Rows:
@@ -427,6 +252,7 @@ def _consume(
         last_start=int(measured[-1]) if len(measured) else head.last_start,
         filled_to=int(rows.starts[-1]),
         last_value=float(rows.values[-1]),
+        last_history=bool(rows.history[-1]),
         alerts=decisions.state,
         model=settings.model.hash,
     )

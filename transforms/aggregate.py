@@ -134,7 +134,7 @@ def aggregate(points: Points, how: Aggregation) -> Rows:
     )
 
 
-def fill(starts: Integers, period: int, gaps: Gaps, previous: float) -> Rows:
+def fill(starts: Integers, period: int, gaps: Gaps, previous: float, history: bool = False) -> Rows:
     """Imputed rows for the periods that begin at ``starts``."""
     value = {"zero": 0.0, "previous": previous, "fixed": gaps.value}[gaps.policy]
     rows = len(starts)
@@ -144,7 +144,7 @@ def fill(starts: Integers, period: int, gaps: Gaps, previous: float) -> Rows:
         np.full(rows, value),
         np.zeros(rows, np.int64),
         np.ones(rows, np.bool_),
-        np.zeros(rows, np.bool_),
+        np.full(rows, history),
     )
 
 
@@ -169,7 +169,8 @@ def fill_between(rows: Rows, period: int, gaps: Gaps, last: Rows | None) -> Rows
     for i in np.flatnonzero(missing > 0).tolist():
         parts.append(known.part(done, i + 1))
         starts = known.starts[i] + period * np.arange(1, missing[i] + 1)
-        parts.append(fill(starts, period, gaps, float(known.values[i])))
+        within_history = bool(known.history[i] and known.history[i + 1])
+        parts.append(fill(starts, period, gaps, float(known.values[i]), within_history))
         done = i + 1
     filled = join([*parts, known.part(done, len(known))])
     return filled if last is None else filled.part(1, len(filled))

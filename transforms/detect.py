@@ -43,7 +43,9 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
 from transforms import progress
-from transforms.advance import LONG_AGO, Detection, Head, Outcome, advance
+from transforms.advance import Outcome, advance
+from transforms.detection import Detection
+from transforms.head import LONG_AGO, Head
 from transforms.live_models import LIVE_MODELS, Journal, ModelKey
 from transforms.records import Block, Series, decode_block, encode_block
 
@@ -272,7 +274,9 @@ class _Store:
                 since_snapshot = 0
             else:
                 self._journal.add(consumed.to_bytes())
-        LIVE_MODELS.put(key, model, self._settings.live_bytes)
+        # bounded input wakes a series once: its model would only take room from the others
+        bounded = self._settings.flush_every is None
+        LIVE_MODELS.put(key, model, 0 if bounded else self._settings.live_bytes)
         return since_snapshot
 
     def forget(self) -> None:

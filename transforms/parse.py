@@ -2,268 +2,75 @@
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import math
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import apache_beam as beam
 import numpy as np
-import orjson
 
 from transforms import progress
 from transforms.dead_letter import DeadLetter, dead_letter_line
+from transforms.fields import (
+    FUTURE_MICROS,
+    MOST_VALUE,
+    UNITS,
+    Fields,
+    Record,
+    Unusable,
+    decoder,
+    iso_micros,
+    place_of,
+    read_point,
+    unix_micros,
+    zone_of,
+)
+from transforms.parse_columns import Columns, by_series, columns, json_records
 from transforms.records import (
     MICROSECONDS,
-    NO_ID,
     Batch,
     Block,
+    Floats,
+    Integers,
     Series,
     encode_block,
-    record_id,
 )
 
 DEAD, TALLY = "dead", "tally"
 MOST_PAYLOAD_BYTES = 262_144
 """A larger payload is refused: no record of one measurement is so large."""
-MOST_VALUE = 1e150
-"""Values beyond this are refused: their squares would leave the range of float64."""
-FUTURE_MICROS = 86_400 * MICROSECONDS
-"""An event time so far ahead of the clock is refused: it would close periods yet to come."""
-LAST_MICROS = 253_402_300_799 * MICROSECONDS
-"""9999-12-31 23:59:59, the last event time that a counter may reach: it knows no clock."""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_EPOCH_UTC = _EPOCH.replace(tzinfo=None)
-_MOST_UNIX = 1e18
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
-_POSITION_BITS = 40
+Piece = tuple[Integers, Floats, Integers]
+Lists = tuple[list[int], list[float], list[int]]
+_QUICK_LEAST = 512
+"""So many payloads are not taken apart further to look for what is wrong with them."""
+_QUICK_PARTS = 8
 
 
-class Unusable(Exception):
-    """Why a record cannot be used."""
+class _Points:
+    """Points of each detector's series, gathered in pieces."""
 
+    def __init__(self, batch: Batch, detectors: tuple[Fields, ...], now: int) -> None:
+        self.batch = batch
+        self.detectors = detectors
+        self.now = now
+        self._found: dict[tuple[int, tuple[str, ...]], list[Piece]] = {}
 
-@dataclass(frozen=True)
-class Fields:
-    """Where one detector finds what in a record.
+    def add(self, number: int, names: tuple[str, ...], piece: Piece) -> None:
+        """Points of the series ``names`` of detector ``number``, after those before."""
+        self._found.setdefault((number, names), []).append(piece)
 
-    Parameters
-    ----------
-    detector : str
-        Its name.
-    measure : str
-        Field of the value; also the measure's name.
-    dimensions : tuple of str
-        Fields that name the series.
-    time_field : str or None
-        Field of the event time; None: the broker's time. Not read with ``counter``.
-    time_format : str
-        ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us`` or ``counter``.
-    time_zone : str
-        Zone of ISO 8601 texts without an offset.
-    step : int
-        ``counter`` only: microseconds between two positions.
-    record_id : str or None
-        Field of the record's ID.
-    by_position : bool
-        Keep the record's position in place of an ID.
-    """
-
-    detector: str
-    measure: str
-    dimensions: tuple[str, ...] = ()
-    time_field: str | None = None
-    time_format: str = "iso8601"
-    time_zone: str = "UTC"
-    step: int = MICROSECONDS
-    record_id: str | None = None
-    by_position: bool = False
-
-
-Record = dict[str, Any]
-Decode = Callable[[bytes], Record]
-
-
-def _json_record(payload: bytes) -> Record:
-    try:
-        record = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise Unusable(f"not JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise Unusable(f"not a JSON object but {_shown(record)}")
-    return record
-
-
-def _cells(line: bytes, encoding: str = "utf-8") -> list[str]:
-    return next(csv.reader([line.decode(encoding)], strict=True), [])
-
-
-def _csv_decoder(header: bytes) -> Decode:
-    try:
-        names = _cells(header, "utf-8-sig")
-    except (UnicodeDecodeError, csv.Error) as error:
-        return _refuse_all(f"the header is not a CSV line in UTF-8: {error}")
-
-    def decode(payload: bytes) -> Record:
-        try:
-            cells = _cells(payload)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise Unusable(f"not a CSV line in UTF-8: {error}") from error
-        if len(cells) != len(names):
-            raise Unusable(f"{len(cells)} cells, the header has {len(names)}")
-        return dict(zip(names, cells, strict=True))
-
-    return decode
-
-
-def _refuse_all(reason: str) -> Decode:
-    def decode(_: bytes) -> Record:
-        raise Unusable(reason)
-
-    return decode
-
-
-def _number_decoder(measures: Iterable[str]) -> Decode:
-    names = tuple(measures)
-
-    def decode(payload: bytes) -> Record:
-        try:
-            return dict.fromkeys(names, payload.decode())
-        except UnicodeDecodeError as error:
-            raise Unusable(f"not a number in UTF-8: {error}") from error
-
-    return decode
-
-
-def decoder(payload_format: str, header: bytes, measures: Iterable[str]) -> Decode:
-    """What turns one payload into a record of fields, or raises `Unusable`.
-
-    Parameters
-    ----------
-    payload_format : str
-        ``json``, ``csv`` or ``number``.
-    header : bytes
-        ``csv`` only: the line that names the columns.
-    measures : iterable of str
-        ``number`` only: the names that the one number goes by.
-    """
-    if payload_format == "csv":
-        return _csv_decoder(header)
-    if payload_format == "number":
-        return _number_decoder(measures)
-    return _json_record
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _number(text: str) -> float:
-    """The number that ``text`` is; ValueError for what only Python takes for one."""
-    if "_" in text or not text.isascii():
-        raise ValueError(text)
-    return float(text)
-
-
-def _value(record: Record, field: str) -> float:
-    value = record.get(field)
-    if value is None:
-        raise Unusable(f"field {field!r} is missing" if field not in record else f"{field} is null")
-    if isinstance(value, str):
-        try:
-            value = _number(value)
-        except ValueError:
-            raise Unusable(f"{field} is not a number: {_shown(value)}") from None
-    elif type(value) is not int and type(value) is not float:
-        raise Unusable(f"{field} is not a number: {_shown(value)}")
-    if not math.isfinite(value):
-        raise Unusable(f"{field} is not finite: {value}")
-    if not -MOST_VALUE <= value <= MOST_VALUE:
-        raise Unusable(f"{field} is beyond +-{MOST_VALUE:g}: {_shown(value)}")
-    return float(value)
-
-
-def _dimension(record: Record, field: str) -> str:
-    value = record.get(field)
-    if value is None:
-        raise Unusable(f"dimension {field!r} is missing")
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return orjson.dumps(value).decode()
-    raise Unusable(f"dimension {field} is neither text nor a number: {_shown(value)}")
-
-
-def _iso_micros(text: object, zone: ZoneInfo | None) -> int:
-    if not isinstance(text, str):
-        raise Unusable(f"event time is not ISO 8601 text: {_shown(text)}")
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise Unusable(f"event time is not ISO 8601: {_shown(text)}") from None
-    if moment.tzinfo is None and zone is not None:
-        moment = moment.replace(tzinfo=zone)
-    since = moment - (_EPOCH_UTC if moment.tzinfo is None else _EPOCH)
-    return (since.days * 86_400 + since.seconds) * MICROSECONDS + since.microseconds
-
-
-def _unix_micros(value: object, unit: int) -> int:
-    if isinstance(value, str):
-        try:
-            # an integer of microseconds since 1970 has more digits than a float keeps
-            value = int(value) if _INTEGER.fullmatch(value) else _number(value)
-        except ValueError:
-            raise Unusable(f"event time is not a number: {_shown(value)}") from None
-    if type(value) is not int and type(value) is not float:
-        raise Unusable(f"event time is not a number: {_shown(value)}")
-    if not abs(value) <= _MOST_UNIX:  # nor is NaN
-        raise Unusable(f"event time is not within +-{_MOST_UNIX:g}: {_shown(value)}")
-    return round(value * unit)
-
-
-_UNITS = {"unix_s": MICROSECONDS, "unix_ms": 1000, "unix_us": 1}
-
-
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo | None:
-    return None if name == "UTC" else ZoneInfo(name)
-
-
-def _event_time(record: Record, fields: Fields, position: int, broker_time: int) -> int:
-    if fields.time_format == "counter":
-        return position * fields.step
-    if fields.time_field is None:
-        return broker_time
-    value = record.get(fields.time_field)
-    if value is None:
-        raise Unusable(f"event time field {fields.time_field!r} is missing")
-    if fields.time_format == "iso8601":
-        return _iso_micros(value, _zone(fields.time_zone))
-    return _unix_micros(value, _UNITS[fields.time_format])
-
-
-def _checked_time(micros: int, fields: Fields, now: int) -> int:
-    if micros < 0:
-        raise Unusable(f"event time is before 1970: {micros // MICROSECONDS} seconds since 1970")
-    if fields.time_format == "counter":
-        if micros > LAST_MICROS:
-            raise Unusable("event time is after the year 9999: the position times step")
-    elif micros > now + FUTURE_MICROS:
-        raise Unusable(
-            "event time is more than a day in the future: "
-            f"{micros // MICROSECONDS} seconds since 1970"
-        )
-    return micros
-
-
-Columns = tuple[list[int], list[float], list[int]]
+    def blocks(self) -> list[Block]:
+        """One block a series."""
+        return [
+            Block(
+                _series(self.detectors[number], names),
+                np.concatenate([times for times, _, _ in pieces]),
+                np.concatenate([values for _, values, _ in pieces]),
+                np.concatenate([ids for _, _, ids in pieces]),
+                self.batch.history,
+            )
+            for (number, names), pieces in self._found.items()
+        ]
 
 
 def parse_batch(
@@ -282,10 +89,75 @@ def parse_batch(
     now : int
         The clock, microseconds since 1970; only to refuse event times in the far future.
     """
+    points, dead = _Points(batch, detectors, now), []
+    is_json = payload_format not in ("csv", "number")
+    parts = [(0, len(batch.payloads))]
+    while parts:
+        start, end = parts.pop(0)
+        if is_json and _take_quickly(points, start, end):
+            continue
+        if is_json and end - start > _QUICK_LEAST:
+            step = -(-(end - start) // _QUICK_PARTS)
+            parts[:0] = [(a, min(a + step, end)) for a in range(start, end, step)]
+            continue
+        dead += _take_one_by_one(points, payload_format, start, end)
+    return points.blocks(), dead
+
+
+def _take_quickly(points: _Points, start: int, end: int) -> bool:
+    """Take the payloads from ``start`` to ``end`` if each of them is right for each detector."""
+    payloads = points.batch.payloads[start:end]
+    if start == end or max(map(len, payloads)) > MOST_PAYLOAD_BYTES:
+        return start == end
+    records = json_records(payloads)
+    if records is None:
+        return False
+    found = [_quick_columns(points, records, start, fields) for fields in points.detectors]
+    whole = [each for each in found if each is not None]
+    if len(whole) < len(found):
+        return False
+    for number, each in enumerate(whole):
+        for raw, rows in by_series(each):
+            names = tuple(str(name) for name in raw)
+            points.add(number, names, (each.times[rows], each.values[rows], each.ids[rows]))
+    return True
+
+
+def _quick_columns(
+    points: _Points, records: list[Record], start: int, fields: Fields
+) -> Columns | None:
+    batch = points.batch
+    if fields.time_field is None:
+        return None
+    unit, zone = UNITS.get(fields.time_format), zone_of(fields.time_zone)
+    found = columns(
+        records,
+        fields.measure,
+        MOST_VALUE,
+        lambda value: iso_micros(value, zone) if unit is None else unix_micros(value, unit),
+        fields.time_field,
+        None if fields.by_position else fields.record_id,
+        fields.dimensions,
+    )
+    latest = points.now + FUTURE_MICROS
+    if found is None or found.times.min() < 0 or found.times.max() > latest:
+        return None
+    if not fields.by_position:
+        return found
+    first = place_of(batch, batch.first_position + start)
+    return found._replace(ids=first + np.arange(len(records)))
+
+
+def _take_one_by_one(
+    points: _Points, payload_format: str, start: int, end: int
+) -> list[DeadLetter]:
+    """Take what can be used of the payloads from ``start`` to ``end``, and say what can not."""
+    batch, detectors = points.batch, points.detectors
     decode = decoder(payload_format, batch.header, [fields.measure for fields in detectors])
-    found: dict[tuple[int, tuple[str, ...]], Columns] = {}
+    found: dict[tuple[int, tuple[str, ...]], Lists] = {}
     dead: list[DeadLetter] = []
-    for i, payload in enumerate(batch.payloads):
+    for i in range(start, end):
+        payload = batch.payloads[i]
         try:
             if len(payload) > MOST_PAYLOAD_BYTES:
                 raise Unusable(f"{len(payload)} bytes, at most {MOST_PAYLOAD_BYTES} are allowed")
@@ -295,64 +167,27 @@ def parse_batch(
             continue
         for number, fields in enumerate(detectors):
             try:
-                _take(record, batch, i, number, fields, now, found)
+                point = read_point(record, batch, i, fields, points.now)
             except Unusable as error:
                 dead.append(DeadLetter(i, str(error), fields.detector))
-    return _blocks(batch, detectors, found), dead
-
-
-def _take(
-    record: Record,
-    batch: Batch,
-    i: int,
-    number: int,
-    fields: Fields,
-    now: int,
-    found: dict[tuple[int, tuple[str, ...]], Columns],
-) -> None:
-    position = batch.first_position + i
-    value = _value(record, fields.measure)
-    micros = _checked_time(_event_time(record, fields, position, batch.time), fields, now)
-    identity = int(NO_ID)
-    if fields.by_position:
-        identity = (batch.ordinal << _POSITION_BITS) + position
-    elif fields.record_id is not None:
-        identity = record_id(_id_of(record, fields.record_id))
-    names = tuple([_dimension(record, name) for name in fields.dimensions])
-    columns = found.get((number, names))
-    if columns is None:
-        columns = found[number, names] = ([], [], [])
-    columns[0].append(micros)
-    columns[1].append(value)
-    columns[2].append(identity)
-
-
-def _id_of(record: Record, field: str) -> object:
-    value = record.get(field)
-    if value is None:
-        raise Unusable(f"record ID {field!r} is missing")
-    return value
-
-
-def _blocks(
-    batch: Batch,
-    detectors: tuple[Fields, ...],
-    found: dict[tuple[int, tuple[str, ...]], Columns],
-) -> list[Block]:
-    blocks = []
-    for (number, values), (times, points, ids) in found.items():
-        fields = detectors[number]
-        dimensions = tuple(zip(fields.dimensions, values, strict=True))
-        blocks.append(
-            Block(
-                Series(fields.detector, fields.measure, dimensions),
-                np.array(times, np.int64),
-                np.array(points, np.float64),
-                np.array(ids, np.int64),
-                batch.history,
-            )
+                continue
+            times, values, ids = found.setdefault((number, point.names), ([], [], []))
+            times.append(point.time)
+            values.append(point.value)
+            ids.append(point.id)
+    for (number, names), (times, values, ids) in found.items():
+        piece = (
+            np.array(times, np.int64),
+            np.array(values, np.float64),
+            np.array(ids, np.int64),
         )
-    return blocks
+        points.add(number, names, piece)
+    return dead
+
+
+def _series(fields: Fields, names: tuple[str, ...]) -> Series:
+    dimensions = tuple(zip(fields.dimensions, names, strict=True))
+    return Series(fields.detector, fields.measure, dimensions)
 
 
 class ParseFn(beam.DoFn):

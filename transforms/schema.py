@@ -53,9 +53,14 @@ RESULT = pa.schema(
             "share of the score each of the last values bears, newest last; for candidates",
             nullable=True,
         ),
-        _field("decisionReason", pa.string(), "why a high score raised no alert", nullable=True),
+        _field(
+            "decisionReason",
+            pa.string(),
+            "why a high score was held back or raised no alert",
+            nullable=True,
+        ),
         _field("imputed", pa.bool_(), "whether a gap policy filled the period in"),
-        _field("resultId", pa.string(), "hash of detector, series, period and model parameters"),
+        _field("resultId", pa.string(), "names detector, series, model parameters and period"),
     ]
 )
 
@@ -77,9 +82,9 @@ DEAD_LETTER = pa.schema(
         _field("reason", pa.string(), "what is wrong, in words"),
         _field("step", pa.string(), "the step that refused the record"),
         _field("detectorName", pa.string(), "the detector it failed for; null: for all", True),
-        _field("source", pa.string(), "file or topic it was read from"),
+        _field("source", pa.string(), "what it was read from"),
         _field("position", pa.int64(), "its position there, from 0"),
-        _field("time", pa.string(), "broker's or file's time, YYYY-MM-DD HH:MM:SS[.ffffff], UTC"),
+        _field("time", pa.string(), "its source's time, YYYY-MM-DD HH:MM:SS[.ffffff], UTC"),
         _field("payload", pa.string(), "the record byte for byte, in base64"),
     ]
 )

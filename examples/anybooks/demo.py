@@ -6,6 +6,7 @@ Needs Python alone: no server, no JVM, no cloud.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from examples.anybooks.generate import deliver, generate, write
-from examples.anybooks.outcome import Outcome, instant, product_of, read_outcome, write_job
+from examples.anybooks.outcome import Outcome, instant, prepare, product_of, read_outcome
 from examples.charts import series_chart
 from examples.report import write_report
 from pipeline import launch
@@ -32,15 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
 
     console.rule("1 of 3  AnyBooks sells")
-    sales = generate(options.days, options.seed)
-    write(options.output, sales, deliver(sales, options.seed))
+    job = prepare(options.output, options.days, options.seed)
+    written = json.loads((options.output / "written.json").read_text(encoding="utf-8"))
     console.print(
-        f"{options.days} days of sales, {len(sales.event_times):,} transactions, "
-        f"{len(sales.injections)} anomalies injected: {options.output}"
+        f"{options.days} days of sales, {written['transactions']:,} transactions, "
+        f"{written['injections']} anomalies injected: {options.output}"
     )
 
     console.rule("2 of 3  Tidewatch watches: python -m pipeline")
-    job = write_job(options.output)
     status = launch.main([f"--job={job}", "--overwrite"])
     if status:
         return status

@@ -1,4 +1,4 @@
-"""What a run of the AnyBooks job wrote, read back and held against what was injected."""
+"""A run of the AnyBooks job: its sales, and what it wrote held against what was injected."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from examples.anybooks.evaluate import Alert, Evaluation, evaluate
+from examples.anybooks.generate import deliver, generate, write
 from examples.anybooks.sales import Injection, read_ground_truth
 
 JOB_FILE = Path(__file__).with_name("job.yaml")
@@ -42,6 +43,13 @@ class Outcome:
     injections: tuple[Injection, ...]
     evaluation: Evaluation
     balance: dict[str, int]
+
+
+def prepare(folder: Path, days: int, seed: int) -> Path:
+    """Write sales and a job file into ``folder``; return the job file's path."""
+    sales = generate(days, seed)
+    write(folder, sales, deliver(sales, seed))
+    return write_job(folder)
 
 
 def write_job(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 import apache_beam as beam
 import orjson
@@ -22,12 +22,12 @@ from apache_beam.io.filesystems import FileSystems
 
 from transforms.records import MICROSECONDS, Batch
 
-BATCH_RECORDS = 4096
+BATCH_RECORDS = 32_768
 BATCH_BYTES = 4 << 20
 _CHUNK = 1 << 20
 
 
-_DECOMPRESS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open}
+_DECOMPRESS: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 """Python's own readers say when a file is cut short; Beam's end there without a word."""
 
 
@@ -48,11 +48,17 @@ def match(patterns: list[str]) -> list[str]:
         A pattern matches nothing.
     """
     paths: set[str] = set()
-    for pattern, found in zip(patterns, FileSystems.match(patterns), strict=True):
+    # Beam finds no file for a local glob without a folder
+    named = [p if os.path.dirname(p) or not _is_glob(p) else f"./{p}" for p in patterns]
+    for pattern, found in zip(patterns, FileSystems.match(named), strict=True):
         if not found.metadata_list:
             raise NoFiles(f"{pattern!r} matches no file")
         paths.update(metadata.path for metadata in found.metadata_list)
     return sorted(paths)
+
+
+def _is_glob(path: str) -> bool:
+    return any(sign in path for sign in "*?[")
 
 
 class ReadFiles(beam.PTransform):
