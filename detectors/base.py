@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,15 +26,23 @@ class RawScores:
     raw : float64[n]
         The detector's own score, higher = stranger; NaN while warming and for a missing value.
     decades : float64[n]
-        Decades of surprise of ``raw`` (see `detectors.calibration`); 0 while warming.
-    expected : float64[n]
+        Decades of surprise of ``raw`` (see `detectors.calibration`); 0 while warming. A detector
+        may weight them down where it knows more than the raw score says, never up.
+    expected : float64[n] or float64[n, m]
         What the detector itself would have expected, in the unit of the values; NaN where it
-        does not say (it speaks for candidates only, ``decades >= CANDIDATE_DECADES``).
+        does not say (it speaks for candidates only, ``decades >= CANDIDATE_DECADES``). One column
+        a measure for a detector of more than one.
     attribution : dict of row -> float64[d]
         For candidates: the share of the score that each of the last ``d`` values bears, oldest
-        first, the newest last; the shares of a row sum to 1.
+        first, the newest last; the shares of a row sum to 1. float64[d, m] for a detector of
+        more than one measure.
     neighbour : int64[n]
         Left discord only: how many points before the row its nearest neighbour ended; 0 elsewhere.
+    high : dict of row -> float64[d]
+        The part of ``attribution`` that is due to values being higher than what they are told from;
+        the rest is due to lower ones. Only from detectors that know.
+    reasons : dict of row -> str
+        Why the decades of a row that would have been a candidate were lowered.
     """
 
     raw: Floats
@@ -42,14 +50,16 @@ class RawScores:
     expected: Floats
     attribution: dict[int, Floats]
     neighbour: Integers
+    high: dict[int, Floats] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, rows: int) -> RawScores:
+    def empty(cls, rows: int, measures: int = 1) -> RawScores:
         """All-warming scores for ``rows`` rows, to be filled in place."""
         return cls(
             raw=np.full(rows, np.nan),
             decades=np.zeros(rows),
-            expected=np.full(rows, np.nan),
+            expected=np.full(rows if measures == 1 else (rows, measures), np.nan),
             attribution={},
             neighbour=np.zeros(rows, np.int64),
         )
@@ -70,6 +80,10 @@ class Detector(ABC):
     Parameters: ClassVar[type[Any]]
     STATE_VERSION: ClassVar[int]
     raw_range: tuple[float, float]
+    measures: int = 1
+    """Values a row; of more than one, values are float64[n, m]."""
+    uses_times: bool = False
+    """Whether `score_and_learn` takes the rows' event times, as ``times``."""
 
     @abstractmethod
     def __init__(self, parameters: Any, seed: int) -> None:

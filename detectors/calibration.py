@@ -42,7 +42,7 @@ LN10 = math.log(10.0)
 CANDIDATE_DECADES = 2.5
 """From here on a row is worth an explanation (imputation, attribution, neighbour): 1 row in 316."""
 
-DECADES_AT_70 = 4.0
+DECADES_AT_70 = 3.25
 """Decades of surprise that make a score of 70."""
 
 MOST_LEARNT_DECADES = 3.0

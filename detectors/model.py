@@ -14,6 +14,7 @@ from detectors.base import Detector, Floats, Integers
 from detectors.calibration import WARM_ROWS, Calibration, score_of
 from detectors.left_discord import LeftDiscord
 from detectors.random_cut_forest import RandomCutForest
+from detectors.seasonality import Seasonality
 from detectors.state import pack, parameters_hash, unpack
 from detectors.thresholds import Threshold, make_threshold
 
@@ -45,11 +46,14 @@ class ModelSpec:
     threshold : object, optional
         Parameters of a threshold on the raw score (`detectors.thresholds`); none: the decision is
         taken on the 0-100 score.
+    seasonality : Seasonality, optional
+        What is taken off the values before the detector sees them; needs event times.
     """
 
     kind: str
     parameters: Any
     threshold: Any = None
+    seasonality: Seasonality | None = None
     hash: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,6 +63,8 @@ class ModelSpec:
         owner = parameters_hash(self.kind, detector.STATE_VERSION, self.parameters)
         if self.threshold is not None:
             owner += parameters_hash(type(self.threshold).__name__, 1, self.threshold)
+        if self.seasonality is not None:
+            owner += parameters_hash("Seasonality", 1, self.seasonality)
         owner = hashlib.blake2b(owner + bytes([STATE_VERSION]), digest_size=16).digest()
         object.__setattr__(self, "hash", owner)
 
@@ -79,7 +85,7 @@ class Scores:
         Decades of surprise of the raw score.
     surprise : float64[n]
         Decades of surprise of ``decades`` itself: 10**-surprise of this series' rows look so.
-    expected, lower, upper : float64[n]
+    expected, lower, upper : float64[n], or float64[n, m] of a detector of m measures
         Expected value and band, in the unit of the values; NaN before the first value.
     confidence : float64[n]
         0-100: data quality times maturity, see `SeriesModel`.
@@ -91,6 +97,10 @@ class Scores:
         As in `detectors.base.RawScores`.
     neighbour : int64[n]
         As in `detectors.base.RawScores`.
+    high : dict of row -> float64[d]
+        As in `detectors.base.RawScores`.
+    reasons : dict of row -> str
+        Why the detector held a row back; as in `detectors.base.RawScores`.
     """
 
     raw: Floats
@@ -106,6 +116,8 @@ class Scores:
     flagged: NDArray[np.bool_] | None
     attribution: dict[int, Floats]
     neighbour: Integers
+    high: dict[int, Floats] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
 
 
 class SeriesModel:
@@ -140,7 +152,10 @@ class SeriesModel:
         )
         self._calibration = Calibration(*self.detector.raw_range)
         self._surprise = Calibration(0.0, MOST_SURPRISING, smallest_excess=0.1)
-        self._band = np.zeros(band.CELLS)
+        self._band = np.zeros(self.detector.measures * band.CELLS)
+        self._season: Floats | None = (
+            None if spec.seasonality is None else spec.seasonality.new_state()
+        )
         self._progress = np.array([0.0, 1.0, 0.0])  # values learnt, quality, rows consumed
         self._threshold: Threshold | None = (
             None if spec.threshold is None else make_threshold(spec.threshold)
@@ -159,6 +174,8 @@ class SeriesModel:
         }
         if self._threshold is not None:
             cells["model.threshold"] = self._threshold.state
+        if self._season is not None:
+            cells["model.season"] = self._season
         return cells
 
     def score_and_learn(
@@ -171,23 +188,23 @@ class SeriesModel:
 
         Parameters
         ----------
-        values : float64[n]
+        values : float64[n], or float64[n, m] for a detector of m measures
             In stream order; NaN means missing.
         times : int64[n], optional
-            Event times, microseconds since 1970; for models that know the clock.
+            Event times, microseconds since 1970; needed by models that know the clock.
         imputed : bool[n], optional
             Rows that a gap policy filled in.
         """
         values = np.ascontiguousarray(values, np.float64)
-        rows = values.shape[0]
+        level = self._usual(values, times)
+        values = values - level if self._season is not None else values
         before = self._calibration.state[2]
-        found = self.detector.score_and_learn(values, self._calibration)
+        clock: dict[str, Any] = {"times": times} if self.detector.uses_times else {}
+        found = self.detector.score_and_learn(values, self._calibration, **clock)
         judged = np.cumsum(~np.isnan(found.raw)) - ~np.isnan(found.raw)
         learning = np.isnan(found.raw) | (before + judged < WARM_ROWS)
-        level = np.empty(rows)
-        half_width = np.empty(rows)
-        band.expect(self._band, values, level, half_width)
-        expected = np.where(np.isnan(found.expected), level, found.expected)
+        smoothed, half_width = self._expect(values)
+        expected = np.where(np.isnan(found.expected), smoothed, found.expected) + level
         confidence, points = self._mature(values, imputed)
         return Scores(
             raw=found.raw,
@@ -203,10 +220,36 @@ class SeriesModel:
             flagged=None if self._threshold is None else self._threshold.flag(found.raw),
             attribution=found.attribution,
             neighbour=found.neighbour,
+            high=found.high,
+            reasons=found.reasons,
         )
 
+    def _usual(self, values: Floats, times: Integers | None) -> Floats | float:
+        """What the season makes usual at each row; 0 without a season."""
+        if self._season is None or self.spec.seasonality is None:
+            return 0.0
+        if times is None:
+            raise ValueError("times must be given with a seasonality, got None")
+        if values.ndim != 1:
+            raise ValueError(f"a seasonality needs one measure, got {values.shape[1]}")
+        return self.spec.seasonality.levels(self._season, values, times)
+
+    def _expect(self, values: Floats) -> tuple[Floats, Floats]:
+        """Level and half width of the band, in the shape of the values."""
+        level, half_width = np.empty((2, *values.shape))
+        if values.ndim == 1:
+            band.expect(self._band, values, level, half_width)
+            return level, half_width
+        for j in range(values.shape[1]):
+            columns = np.empty((2, values.shape[0]))
+            cells = self._band[j * band.CELLS : (j + 1) * band.CELLS]
+            band.expect(cells, values[:, j].copy(), *columns)
+            level[:, j], half_width[:, j] = columns
+        return level, half_width
+
     def _mature(self, values: Floats, imputed: NDArray[np.bool_] | None) -> tuple[Floats, Integers]:
-        points = int(self._progress[0]) + np.cumsum(~np.isnan(values))
+        missing = np.isnan(values if values.ndim == 1 else values.sum(axis=1))
+        points = int(self._progress[0]) + np.cumsum(~missing)
         measured = np.ones(values.shape[0]) if imputed is None else (~imputed).astype(np.float64)
         quality = np.empty(values.shape[0])
         level = self._progress[1]

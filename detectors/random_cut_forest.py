@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors import _forest_kernels as kernels
-from detectors.base import Arrays, Detector, Floats, RawScores
+from detectors._forest_imputation import forecast
+from detectors._forest_layout import OPENING, new_forest
+from detectors._forest_score import score
+from detectors._forest_snapshot import (
+    bits_for,
+    packed_cuts,
+    packed_integers,
+    read_trees,
+    unpacked_cuts,
+    unpacked_integers,
+    write_trees,
+)
+from detectors._forest_transform import TRANSFORMS
+from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import Calibration
 
 MOST_SHINGLE = 128
 MOST_TREES = 1_000
 MOST_SAMPLES = 32_767  # node ids are 16 bits wide
+MOST_DIMENSIONS = 256
+MOST_MEASURES = 32
+
+MISSING = ("skip", "previous", "forest")
+REASONS = (
+    "",
+    "echo: nothing strange once the anomaly in the shingle is corrected",
+    "near the expected value",
+    "drift: goes on with the rows before",
+)
+"""Why a candidate was held back, by the kernels' codes."""
+MICROSECONDS = 1_000_000
+NO_TIME = -(2**63)
 
 _BLOCK_ROWS = 1_024  # bounds the memory for attributions
 
@@ -37,6 +64,24 @@ class RandomCutForestParameters:
         the mean age of a sample is about 1 / time_decay. Default 1 / (10 * sample_size).
     output_after : int, optional
         Points learnt before the first score, >= 1. Default sample_size // 4.
+    transform : str, optional
+        What the trees see of a value, see `detectors._forest_transform`: ``none`` the value
+        itself; ``difference`` to the one before; ``subtract_mean`` the distance from a time-decayed
+        mean; ``normalize`` that in time-decayed deviations; ``normalize_difference`` both.
+    measures : int, optional
+        Values a row, 1..32: several measures of one series, whose rows come together.
+    missing : str, optional
+        What becomes of NaN: ``skip`` as if the row had not been due; ``previous`` the value before
+        stands in; ``forest`` what the forest expects does. Rows that are filled in get no score,
+        and shingles that are half filled in are not sampled.
+    time_gaps : bool, optional
+        Let the time since the row before be one more dimension of a row.
+    near_absolute, near_relative : float, optional
+        Hold a candidate back that is within this distance of the expected value, in the unit of
+        the values or as a share of the expected value's size; >= 0, 0 is never.
+    drift_rows : int, optional
+        Hold a candidate back after so many candidates in succession if it is within two deviations
+        of their mean; >= 0, 0 is never.
     """
 
     shingle_size: int = 8
@@ -44,6 +89,15 @@ class RandomCutForestParameters:
     sample_size: int = 256
     time_decay: float | None = None
     output_after: int | None = None
+    transform: Literal[
+        "none", "difference", "subtract_mean", "normalize", "normalize_difference"
+    ] = "none"
+    measures: int = 1
+    missing: Literal["skip", "previous", "forest"] = "skip"
+    time_gaps: bool = False
+    near_absolute: float = 0.0
+    near_relative: float = 0.0
+    drift_rows: int = 0
 
     def __post_init__(self) -> None:
         _check_integer("shingle_size", self.shingle_size, 1, MOST_SHINGLE)
@@ -53,6 +107,29 @@ class RandomCutForestParameters:
             raise ValueError(f"time_decay must be > 0 and <= 1, got {self.time_decay}")
         if self.output_after is not None:
             _check_integer("output_after", self.output_after, 1, None)
+        _check_choice("transform", self.transform, TRANSFORMS)
+        _check_choice("missing", self.missing, MISSING)
+        _check_integer("measures", self.measures, 1, MOST_MEASURES)
+        _check_integer("drift_rows", self.drift_rows, 0, None)
+        for name in ("near_absolute", "near_relative"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be >= 0 and finite, got {getattr(self, name)}")
+        dimensions = self.shingle_size * self.columns
+        if dimensions > MOST_DIMENSIONS:
+            raise ValueError(
+                f"shingle_size times measures (and 1 for time_gaps) must be <= {MOST_DIMENSIONS}, "
+                f"got {self.shingle_size} * {self.columns} = {dimensions}"
+            )
+
+    @property
+    def columns(self) -> int:
+        """Values a row as the trees see it: the measures, and the time gap where it counts."""
+        return self.measures + int(self.time_gaps)
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def _check_integer(name: str, value: int, least: int, most: int | None) -> None:
@@ -62,6 +139,25 @@ def _check_integer(name: str, value: int, least: int, most: int | None) -> None:
         raise ValueError(f"{name} must be >= {least}, got {value}")
     if most is not None and value > most:
         raise ValueError(f"{name} must be <= {most}, got {value}")
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A point of the past that the next one would end beside.
+
+    Attributes
+    ----------
+    distance : float
+        L1 distance between the shingles, in the unit that the trees see.
+    rows_before : int
+        How many rows before the next one it ended.
+    share : float
+        Of the trees, 0..1.
+    """
+
+    distance: float
+    rows_before: int
+    share: float
 
 
 class RandomCutForest(Detector):
@@ -121,7 +217,7 @@ class RandomCutForest(Detector):
     """
 
     Parameters: ClassVar[type[Any]] = RandomCutForestParameters
-    STATE_VERSION: ClassVar[int] = 1
+    STATE_VERSION: ClassVar[int] = 2
     raw_range = (0.0, 8.0)
 
     def __init__(self, parameters: RandomCutForestParameters, seed: int) -> None:
@@ -129,50 +225,160 @@ class RandomCutForest(Detector):
             raise ValueError(f"seed must be >= 0 and < 2**63, got {seed}")
         samples = parameters.sample_size
         decay, after = parameters.time_decay, parameters.output_after
+        columns = parameters.columns
+        self.measures = parameters.measures
+        self.uses_times = parameters.time_gaps
         self._parameters = parameters
-        self._forest = kernels.new_forest(
+        self._forest = new_forest(
             shingle_size=parameters.shingle_size,
+            measures=columns,
             trees=parameters.number_of_trees,
             sample_size=samples,
             time_decay=1.0 / (10 * samples) if decay is None else decay,
             output_after=max(1, samples // 4) if after is None else after,
+            transform=TRANSFORMS.index(parameters.transform),
             seed=seed,
         )
+        self._imputed = np.zeros(parameters.shingle_size, np.uint8)
+        self._run = np.zeros(1 + 2 * columns)
+        self._limits = np.array(
+            [parameters.near_absolute, parameters.near_relative, parameters.drift_rows]
+        )
+        self._missing = MISSING.index(parameters.missing)
+        self._last_time = np.array([NO_TIME])
 
-    def score_one(self, value: float) -> float:
-        """Raw score of ``value`` as the next point, NaN while warming; changes nothing."""
-        return float(kernels.score(self._forest, float(value)))
+    def score_one(self, value: float | Floats, time: int | None = None) -> float:
+        """Raw score of ``value`` as the next point, NaN while warming; changes nothing.
 
-    def learn_one(self, value: float) -> None:
-        """Take ``value`` in; NaN (missing) is passed over."""
-        kernels.learn(self._forest, float(value))
+        A number, or float64[m] for m measures; ``time`` (microseconds) where gaps count.
+        """
+        row = self._row(value, time)
+        return float(score(self._forest, row))
 
-    def score_and_learn(self, values: Floats, calibration: Calibration) -> RawScores:
-        """Score each row with all before it, then learn it; see `Detector.score_and_learn`."""
-        values = np.array(values, np.float64)  # a read-only block would compile anew
-        scores = RawScores.empty(values.shape[0])
-        for start in range(0, values.shape[0], _BLOCK_ROWS):
-            self._score_block(values, calibration, scores, slice(start, start + _BLOCK_ROWS))
+    def learn_one(self, value: float | Floats, time: int | None = None) -> None:
+        """Take ``value`` in; NaN (missing) is treated as the parameter ``missing`` says."""
+        row = self._row(value, time)
+        if time is not None:
+            self._last_time[0] = time
+        kernels.take(self._forest, self._imputed, row, self._missing)
+
+    def _row(self, value: float | Floats, time: int | None) -> Floats:
+        times = None if time is None else np.array([time], np.int64)
+        return self._table(np.reshape(np.asarray(value, np.float64), (1, -1)), times)[0]
+
+    def _table(self, values: Floats, times: Integers | None) -> Floats:
+        """Values as float64[n, m], with the time gaps as the last column where they count."""
+        values = np.asarray(values, np.float64)
+        given = 1 if values.ndim == 1 else values.shape[1]
+        if given != self._parameters.measures:
+            raise ValueError(
+                f"values must have {self._parameters.measures} columns, as measures says, "
+                f"got {given}"
+            )
+        values = values.reshape(values.shape[0], given)
+        if not self._parameters.time_gaps:
+            return np.array(values)  # a read-only block would compile anew
+        if times is None:
+            raise ValueError("times must be given with time_gaps, got None")
+        before = np.concatenate([self._last_time, times[:-1]])
+        before = np.where(before == NO_TIME, times, before)
+        return np.column_stack([values, (times - before) / MICROSECONDS])
+
+    def score_and_learn(
+        self, values: Floats, calibration: Calibration, times: Integers | None = None
+    ) -> RawScores:
+        """Score each row with all before it, then learn it; see `Detector.score_and_learn`.
+
+        Parameters
+        ----------
+        values : float64[n], or float64[n, m] with m measures
+            In stream order; NaN means missing.
+        calibration : Calibration
+            Of the raw score.
+        times : int64[n], optional
+            Event times in microseconds; needed where ``time_gaps`` is set.
+        """
+        table = self._table(values, times)
+        if times is not None and len(times):
+            self._last_time[0] = times[-1]
+        scores = RawScores.empty(table.shape[0], self._parameters.measures)
+        for start in range(0, table.shape[0], _BLOCK_ROWS):
+            self._score_block(table, calibration, scores, slice(start, start + _BLOCK_ROWS))
         return scores
 
     def _score_block(
-        self, values: Floats, calibration: Calibration, scores: RawScores, block: slice
+        self, table: Floats, calibration: Calibration, scores: RawScores, block: slice
     ) -> None:
-        values = values[block]
-        rows = np.empty(values.shape[0], np.int64)
-        shares = np.empty((values.shape[0], self._parameters.shingle_size))
+        values = table[block]
+        count, columns = values.shape
+        rows = np.empty(count, np.int64)
+        reasons = np.empty(count, np.int64)
+        expected = np.empty((count, columns))
+        high, low = np.empty((2, count, self._parameters.shingle_size * columns))
         candidates = kernels.score_and_learn(
             self._forest,
+            self._imputed,
+            self._run,
+            self._limits,
+            self._missing,
             values,
             calibration.state,
             scores.raw[block],
             scores.decades[block],
-            scores.expected[block],
+            expected,
             rows,
-            shares,
+            reasons,
+            high,
+            low,
         )
+        measures = self._parameters.measures
+        scores.expected[block] = expected[:, 0] if measures == 1 else expected[:, :measures]
         for i in range(candidates):
-            scores.attribution[block.start + int(rows[i])] = shares[i].copy()
+            row = block.start + int(rows[i])
+            scores.attribution[row] = self._by_position(high[i] + low[i])
+            scores.high[row] = self._by_position(high[i])
+            if reasons[i] != kernels.NOT_SUPPRESSED:
+                scores.reasons[row] = REASONS[reasons[i]]
+
+    def _by_position(self, shares: Floats) -> Floats:
+        """float64[D] as float64[H], or float64[H, m] with more than one column."""
+        columns = self._parameters.columns
+        return shares.copy() if columns == 1 else shares.reshape(-1, columns).copy()
+
+    def neighbours(self, value: float | Floats, most: int = 10) -> list[Neighbour]:
+        """The points that ``value``, as the next one, would end beside, the nearest first.
+
+        At most ``most`` of the leaves that its shingle reaches; empty while warming.
+        """
+        forest = self._forest
+        if math.isnan(score(forest, self._row(value, None))):
+            return []
+        head = forest.head[0]
+        columns, shingle = self._parameters.columns, self._parameters.shingle_size
+        cells = shingle * columns
+        leaves = forest.trees["reached"] - self._parameters.sample_size
+        trees = np.arange(len(leaves))
+        starts = forest.trees["leaves"]["position"][trees, leaves]
+        found = []
+        for start, count in zip(*np.unique(starts, return_counts=True), strict=True):
+            point = forest.ring[start : start + cells]
+            distance = float(np.abs(point - forest.hand["value"][0]).sum())
+            age = (int(head["clock"]) - int(start) // columns) % self._ring_length()
+            found.append(Neighbour(distance, age - shingle + 1, count / len(trees)))
+        return sorted(found, key=lambda one: (one.distance, one.rows_before))[:most]
+
+    def forecast(self, rows: int) -> tuple[Floats, Floats, Floats]:
+        """Expected values of the next ``rows`` rows, and the 10 % and 90 % quantiles over trees.
+
+        Each float64[rows], or float64[rows, m]; NaN while warming. The quantiles tell how far the
+        trees differ, not how far the future may: they are no prediction interval.
+        """
+        _check_integer("rows", rows, 1, None)
+        expected, lower, upper = np.empty((3, rows, self._parameters.columns))
+        forecast(self._forest, expected, lower, upper)
+        measures = self._parameters.measures
+        columns = 0 if measures == 1 else slice(measures)
+        return expected[:, columns], lower[:, columns], upper[:, columns]
 
     def to_arrays(self) -> Arrays:
         """The whole state, lossless: what boxes and links can be rebuilt from is left out."""
@@ -183,27 +389,34 @@ class RandomCutForest(Detector):
         dimensions = np.empty(trees * samples, np.uint8)
         ages = np.empty(trees * samples, np.uint16)
         ranks = np.empty((trees, samples), np.uint16)
-        nodes, leaves = kernels.write_trees(forest, shapes, cuts, dimensions, ages, ranks)
+        nodes, leaves = write_trees(forest, shapes, cuts, dimensions, ages, ranks)
         head = forest.head[0]
         in_use = np.arange(samples) < forest.trees["samples"][:, None]
         # as far back as the oldest point in a tree, but never less than the shingle being filled
         rows = max(int(ages[:leaves].max(initial=0)), self._parameters.shingle_size)
         rows = min(rows, int(head["clock"]))
+        cells = self._parameters.shingle_size * self._parameters.columns
         return {
             "random_state": forest.head["random_state"].copy(),
             "clock": forest.head["clock"].copy(),
             "rebased_at": forest.head["rebased_at"].copy(),
-            "scaling": np.array([head["centre"], head["scale"]]),
-            "opening": forest.opening[: head["opened"] % kernels.OPENING].copy(),
-            "ring": forest.ring[self._ring_rows(rows)],
+            "rebased_rest": forest.head["rebased_rest"].copy(),
+            "opened": forest.head["opened"].copy(),
+            "measures": forest.measures.view(np.float64).copy(),
+            "opening": forest.opening[: head["opened"] % OPENING].copy(),
+            "imputed": self._imputed.copy(),
+            "run": self._run.copy(),
+            "last_time": self._last_time.copy(),
+            "corrections": forest.corrections.copy(),
+            "ring": forest.ring[self._ring_cells(rows)],
             "next_accept": forest.trees["next_accept"].copy(),
             "samples": forest.trees["samples"].copy(),
             "weights": forest.trees["weights"][in_use],
-            "ranks": ranks[in_use].astype(_smallest_unsigned(samples)),
+            "ranks": packed_integers(ranks[in_use], bits_for(samples - 1)),
             "shapes": np.packbits(shapes[: nodes + leaves]),
-            "cuts": cuts[:nodes],
-            "dimensions": dimensions[:nodes],
-            "ages": ages[:leaves],
+            **packed_cuts(cuts[:nodes]),
+            "dimensions": packed_integers(dimensions[:nodes], bits_for(cells - 1)),
+            "ages": packed_integers(ages[:leaves], bits_for(self._ring_length())),
         }
 
     @classmethod
@@ -214,40 +427,51 @@ class RandomCutForest(Detector):
         self = cls(parameters, seed=0)
         forest = self._forest
         head = forest.head[0]
-        for name in ("random_state", "clock", "rebased_at"):
+        for name in ("random_state", "clock", "rebased_at", "rebased_rest", "opened"):
             head[name] = arrays[name][0]
-        head["centre"], head["scale"] = arrays["scaling"]
+        forest.measures.view(np.float64)[:] = arrays["measures"]
+        self._imputed[:] = arrays["imputed"]
+        self._run[:] = arrays["run"]
+        self._last_time[:] = arrays["last_time"]
+        forest.corrections[:] = arrays["corrections"]
         opening = arrays["opening"]
-        head["opened"] = kernels.OPENING if head["clock"] > 0 else opening.shape[0]
         forest.opening[: opening.shape[0]] = opening
+        columns, samples = parameters.columns, parameters.sample_size
         ring = arrays["ring"]
-        forest.ring[self._ring_rows(ring.shape[0])] = ring
-        forest.ring[-parameters.shingle_size :] = forest.ring[: parameters.shingle_size]
+        forest.ring[self._ring_cells(ring.shape[0] // columns)] = ring
+        repeated = parameters.shingle_size * columns
+        forest.ring[-repeated:] = forest.ring[:repeated]
         forest.trees["next_accept"] = arrays["next_accept"]
-        kernels.read_trees(
+        in_trees = arrays["samples"].astype(np.int64)
+        sampled, nodes = int(in_trees.sum()), int(arrays["cuts"].shape[0])
+        shapes = np.unpackbits(arrays["shapes"])
+        leaves = nodes + int((in_trees > 0).sum())  # a tree has one more of them than inner nodes
+        read_trees(
             forest,
-            np.unpackbits(arrays["shapes"]),
-            np.array(arrays["cuts"]),
-            np.array(arrays["dimensions"]),
-            np.array(arrays["ages"]),
-            arrays["samples"].astype(np.int64),
+            shapes,
+            unpacked_cuts(arrays),
+            unpacked_integers(arrays["dimensions"], nodes, bits_for(repeated - 1)).astype(np.uint8),
+            unpacked_integers(arrays["ages"], leaves, bits_for(self._ring_length())),
+            in_trees,
             np.array(arrays["weights"]),
-            arrays["ranks"].astype(np.uint16),
+            unpacked_integers(arrays["ranks"], sampled, bits_for(samples - 1)),
         )
         return self
 
-    def _ring_rows(self, count: int) -> NDArray[np.int64]:
-        """Rows of the ring that hold the last ``count`` values, oldest first."""
-        rows = self._forest.ring.shape[0] - self._parameters.shingle_size
+    def _ring_length(self) -> int:
+        """W: how many rows the ring holds."""
+        cells = self._parameters.shingle_size * self._parameters.columns
+        return (self._forest.ring.shape[0] - cells) // self._parameters.columns
+
+    def _ring_cells(self, count: int) -> NDArray[np.int64]:
+        """Cells of the ring that hold the last ``count`` rows, oldest first."""
+        columns = self._parameters.columns
         clock = int(self._forest.head["clock"][0])
-        return np.arange(clock - count, clock) % rows
+        rows = np.arange(clock - count, clock) % self._ring_length()
+        return (rows[:, None] * columns + np.arange(columns)).ravel()
 
     @property
     def state_bytes(self) -> int:
         """Memory of the live detector, in bytes."""
-        return sum(array.nbytes for array in self._forest)
-
-
-def _smallest_unsigned(count: int) -> type[Any]:
-    """Type for the integers below ``count``."""
-    return np.uint8 if count <= 256 else np.uint16
+        own = (self._imputed, self._run, self._limits, self._last_time)
+        return sum(array.nbytes for array in (*self._forest, *own))

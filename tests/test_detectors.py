@@ -129,10 +129,16 @@ def test_the_given_values_are_left_alone(kind: str, parameters: Any) -> None:
 
 @every_detector
 @every_series
-def test_decades_are_those_of_the_calibration(kind: str, parameters: Any, name: str) -> None:
+def test_decades_are_never_more_than_those_of_the_calibration(
+    kind: str, parameters: Any, name: str
+) -> None:
     run = Run(kind, parameters).take(SERIES[name])
     calibration = Calibration(*run.detector.raw_range)
-    np.testing.assert_array_equal(run.column("decades"), calibration.decades(run.column("raw")))
+    most, decades = calibration.decades(run.column("raw")), run.column("decades")
+    if kind == "RandomCutForest":  # weights them by the newest value's share
+        assert (decades <= most).all() and not decades[most == 0.0].any()
+    else:
+        np.testing.assert_array_equal(decades, most)
     np.testing.assert_array_equal(run.calibration.state, calibration.state)
 
 
@@ -234,9 +240,11 @@ def test_every_number_is_finite(kind: str, parameters: Any, name: str) -> None:
 def test_candidates_alone_are_explained(kind: str, parameters: Any, name: str) -> None:
     run = Run(kind, parameters).take(SERIES[name])
     candidates = np.flatnonzero(run.column("decades") >= CANDIDATE_DECADES).tolist()
-    assert np.flatnonzero(~np.isnan(run.column("expected"))).tolist() == candidates
+    explained = sorted(run.attribution())  # candidates that were held back among them
+    assert set(candidates) <= set(explained)
+    assert np.flatnonzero(~np.isnan(run.column("expected"))).tolist() == explained
     assert set(np.flatnonzero(run.column("neighbour")).tolist()) <= set(candidates)
-    assert sorted(run.attribution()) == candidates
+    assert kind == "RandomCutForest" or explained == candidates
     for row, shares in run.attribution().items():
         assert min(shares) >= 0.0 and sum(shares) == pytest.approx(1.0), row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -47,7 +47,8 @@ SPECS = [
 every_spec = pytest.mark.parametrize(
     "spec", SPECS, ids=[f"{spec.kind}{i}" for i, spec in enumerate(SPECS)]
 )
-COLUMNS = tuple(f.name for f in fields(Scores) if f.name not in ("attribution", "flagged"))
+NOT_COLUMNS = ("attribution", "flagged", "high", "reasons")
+COLUMNS = tuple(f.name for f in fields(Scores) if f.name not in NOT_COLUMNS)
 SEED = 5
 IMPUTED = np.random.default_rng(4).random(ROWS) < 0.2
 
@@ -339,10 +340,12 @@ def test_damaged_bytes_are_refused(spec: ModelSpec, data: st.DataObject) -> None
 def changed(parameters: Any, name: str) -> Any:
     """``parameters`` with another value of ``name`` that its class allows."""
     value = getattr(parameters, name)
-    others = (
-        [not value] if isinstance(value, bool) else [0.5, 0.3, 999, 30, "level", "shape", False]
-    )
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    others: list[Any] = [not value] if isinstance(value, bool) else [0.5, 0.3, 999, 30, False]
+    if name == "sequence_length":
+        others = [30]
+    elif isinstance(value, str):
+        others = list(get_args(get_type_hints(type(parameters))[name]))
+    elif value is not None and not isinstance(value, bool):
         others += [value + 1, value / 2]
     for other in others:
         try:
