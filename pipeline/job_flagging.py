@@ -24,7 +24,10 @@ class ModelSection(Section):
     @classmethod
     def _fits(cls, config: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if "type" in info.data:
-            model_parameters(info.data["type"], config)
+            parameters = model_parameters(info.data["type"], config)
+            if getattr(parameters, "measures", 1) != 1:
+                sentence = f"must be 1, as a detector has one measure, got {parameters.measures}"
+                raise rule_broken((("measures",), sentence))
         return config
 
     @property

@@ -120,6 +120,12 @@ def test_n_of_m():
     assert found.reasons[0] == "1 of the last 3 rows passed, 2 are asked for"
 
 
+def test_the_detectors_own_reasons_are_kept():
+    scores = replace(scores_of([80, 10]), reasons={1: "near the expected value"})
+    found = decide(rows_of([1, 1]), scores, ids(2), ONCE, AlertState())
+    assert found.reasons == {1: "near the expected value"}
+
+
 def test_history_decides_but_raises_no_alert():
     found = run([80, 0, 0, 80], history=[True, True, True, False])
     assert found.decided.tolist() == [True, False, False, True]

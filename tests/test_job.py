@@ -658,6 +658,13 @@ SEVERAL = [
 ]
 
 
+def test_a_series_of_a_job_has_one_measure(mistakes):
+    model = {"type": "RandomCutForest", "config": {"measures": 2}}
+    assert mistakes(changed(("detectors.0.model", model))) == [
+        f"{D}.model.config.measures: must be 1, as a detector has one measure, got 2"
+    ]
+
+
 def test_a_gap_that_would_fill_the_memory_is_a_mistake(mistakes):
     changes = [
         ("detectors.0.aggregation", {"function": "sum", "period": "1ms"}),

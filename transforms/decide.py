@@ -135,7 +135,7 @@ class Decisions(NamedTuple):
     decided : bool[n]
         anomalyDecision.
     reasons : dict of row -> str
-        Why a row that passed the threshold was decided so, or raised no alert.
+        Why the detector, a rule or the quiet period held a row back.
     events : list of Event
         In the order of the rows.
     state : AlertState
@@ -154,7 +154,7 @@ def decide(
     """Decide a block of rows of one series; equal however the rows are cut into blocks."""
     if state.rows == 0 and len(rows):
         state = replace(state, first_time=int(rows.starts[0]))
-    reasons: dict[int, str] = {}
+    reasons = dict(scores.reasons)
     passes = _pass_rules(rows, scores, rules, _above(rows, scores, rules, state), reasons)
     decided, recent = _n_of_m(passes, rules, state.recent, reasons)
     state = replace(state, recent=recent)
