@@ -58,7 +58,8 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "LeftDiscord": {
         "type": "LeftDiscord",
-        "config": {"context": 1024, "sequence_length": 100},
+        # one exact profile, so that context says how many subsequences a point is compared with
+        "config": {"context": 1024, "sequence_length": 100, "differences": False},
     },
 }
 """Who runs beside the peer: a model section of the job file each."""
