@@ -8,126 +8,17 @@ concern are right by themselves. Importing and checking costs no Beam.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from pipeline.job_connections import Kafka, Kinesis, connection_missing
 from pipeline.job_detector import Detector
+from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source, live_mistakes
 from pipeline.job_errors import JobFileError, Mistake, describe, mistakes_of, rule_broken
-from pipeline.job_section import Section, Text, Texts, repeated
+from pipeline.job_section import Section, Text, repeated
 from pipeline.job_yaml import read_yaml
-
-SOURCE_KINDS = ("files",)
-"""Keys of `Source` of which exactly one is given: it says where records come from."""
-
-
-class Source(Section):
-    """Where records come from."""
-
-    files: Texts = Field(
-        default_factory=tuple,  # no default in the schema: it is the only kind, so it is needed
-        description="Paths or globs, at least one, local or of any Beam file system "
-        "(gs://, s3://, hdfs://)",
-    )
-    format: Literal["json", "csv", "number", "parquet"] = Field(
-        description="A JSON object a line; CSV with a header; a bare number a line; Parquet rows"
-    )
-    history: Texts = Field(
-        default=(),
-        description="Paths or globs of the same format, learnt first, in one event-time order; "
-        "they raise no alerts",
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Source:
-        given = [kind for kind in SOURCE_KINDS if getattr(self, kind)]
-        if len(given) != 1:
-            named = ", ".join(given) or "none"
-            raise ValueError(f"needs one of: {', '.join(SOURCE_KINDS)}; got {named}")
-        return self
-
-
-class Results(Section):
-    """A result a row."""
-
-    path: Text = Field(description="Folder of the result files, local or of any Beam file system")
-    format: Literal["stack", "left_discords"] = Field(
-        default="stack",
-        description="Layout of a result; left_discords only if every model is LeftDiscord",
-    )
-
-
-class Sink(Section):
-    """A place to write to."""
-
-    path: Text = Field(description="Path, local or of any Beam file system")
-
-
-class Sinks(Section):
-    """Where results go."""
-
-    results: Results = Field(description="A JSON result a row")
-    lake: Sink | None = Field(
-        default=None, description="Parquet of the results, in folders date=YYYY-MM-DD"
-    )
-    alerts: Sink | None = Field(default=None, description="A JSON line an alert or recovery")
-    dead_letters: Sink | None = Field(
-        default=None,
-        description="Records that cannot be used, and why; default `<results path>-dead-letters`",
-    )
-    late: Sink | None = Field(
-        default=None,
-        description="Records that came after their period was closed; "
-        "default `<results path>-late`",
-    )
-    balance: Sink | None = Field(
-        default=None,
-        description="One JSON file that says what became of the records; "
-        "default `<results path>-balance.json`",
-    )
-
-    @model_validator(mode="after")
-    def _apart(self) -> Sinks:
-        paths = self.paths
-        names, again = list(paths), repeated(path.rstrip("/") for path in paths.values())
-        if again:
-            taken = [names[i] for i, _ in again]
-            raise rule_broken(
-                *(((n, "path"), f"{describe(paths[n])} is another sink's path") for n in taken)
-            )
-        return self
-
-    @property
-    def dead_letters_path(self) -> str:
-        """Path of the dead letters, given or default."""
-        return self._path_or_default(self.dead_letters, "-dead-letters")
-
-    @property
-    def late_path(self) -> str:
-        """Path of the late records, given or default."""
-        return self._path_or_default(self.late, "-late")
-
-    @property
-    def balance_path(self) -> str:
-        """Path of the balance, given or default."""
-        return self._path_or_default(self.balance, "-balance.json")
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """Every sink's path, defaults among them; sinks that are off are left out."""
-        paths = {
-            "results": self.results.path,
-            "lake": self.lake.path if self.lake else "",
-            "alerts": self.alerts.path if self.alerts else "",
-            "dead_letters": self.dead_letters_path,
-            "late": self.late_path,
-            "balance": self.balance_path,
-        }
-        return {name: path for name, path in paths.items() if path}
-
-    def _path_or_default(self, sink: Sink | None, suffix: str) -> str:
-        return sink.path if sink else self.results.path.rstrip("/") + suffix
 
 
 class Job(Section):
@@ -139,11 +30,24 @@ class Job(Section):
         description="Name of the job: lower-case letters, digits and -, starting with a letter, "
         "not ending in -, at most 63",
     )
+    kafka: Kafka | None = Field(
+        default=None, description="The brokers of all topics that the job names"
+    )
+    kinesis: Kinesis | None = Field(
+        default=None, description="Where all streams are that the job names"
+    )
     source: Source = Field(description="Where records come from")
     detectors: Annotated[tuple[Detector, ...], Field(strict=False)] = Field(
         min_length=1, description="What is watched; at least one"
     )
     sinks: Sinks = Field(description="Where results go")
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_reached(cls, source: Source, info: ValidationInfo) -> Source:
+        if source.kafka and (sentence := connection_missing("kafka", info.data)):
+            raise rule_broken((("kafka",), sentence))
+        return source
 
     @field_validator("detectors")
     @classmethod
@@ -157,10 +61,29 @@ class Job(Section):
         if source := info.data.get("source"):
             against = _against_numbers if source.format == "number" else _against_fields
             for i, detector in enumerate(detectors):
-                mistakes += [((i, *place), sentence) for place, sentence in against(detector)]
+                against_it = against(detector)
+                if source.is_live:
+                    against_it = live_mistakes(detector) + against_it
+                mistakes += [((i, *place), sentence) for place, sentence in against_it]
         if mistakes:
             raise rule_broken(*mistakes)
         return detectors
+
+    @field_validator("sinks")
+    @classmethod
+    def _sinks_are_reached(cls, sinks: Sinks, info: ValidationInfo) -> Sinks:
+        source = info.data.get("source")
+        mistakes: list[Mistake] = []
+        given = {name: sink for name, sink in sinks.lines.items() if getattr(sinks, name)}
+        for name, sink in given.items():
+            if sentence := connection_missing(sink.kind, info.data):
+                mistakes.append(((name, sink.kind), sentence))
+            elif source and (sink.kind, sink.name) == (source.kind, source.name):
+                sentence = f"{describe(sink.name)} is the source's {END_WORDS[sink.kind]}"
+                mistakes.append(((name, sink.kind, END_WORDS[sink.kind]), sentence))
+        if mistakes:
+            raise rule_broken(*mistakes)
+        return sinks
 
     @field_validator("sinks")
     @classmethod
@@ -235,5 +158,7 @@ class _FileSchema(GenerateJsonSchema):
 def job_schema() -> dict[str, Any]:
     """The JSON Schema of a job file, for editors; `load_job` checks more than it can say."""
     schema = Job.model_json_schema(schema_generator=_FileSchema)
-    schema["$defs"]["Source"]["oneOf"] = [{"required": [kind]} for kind in SOURCE_KINDS]
+    kinds = {"Source": SOURCE_KINDS, "Sink": SINK_KINDS, "Results": SINK_KINDS}
+    for section, words in kinds.items():
+        schema["$defs"][section]["oneOf"] = [{"required": [word]} for word in words]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from detectors.model import DETECTORS
 from detectors.thresholds import THRESHOLDS, Spot
-from pipeline.job import SOURCE_KINDS, Job, job_schema, load_job
+from pipeline.job import Job, job_schema, load_job
+from pipeline.job_ends import SINK_KINDS, SOURCE_KINDS
 from pipeline.job_errors import JobFileError, describe, place_text
 from pipeline.job_flagging import ModelSection, ThresholdSection
 from pipeline.job_section import QuietPeriod
@@ -84,7 +85,11 @@ def mistakes(load, tmp_path):
 
 
 def example():
-    [text] = re.findall(r"```yaml\n(job: .*?)```", REFERENCE, re.DOTALL)
+    return re.findall(r"```yaml\n(job: .*?)```", REFERENCE, re.DOTALL)[0]
+
+
+def live_example():
+    [text] = re.findall(r"```yaml\n(# Sales as they happen.*?)```", REFERENCE, re.DOTALL)
     return text
 
 
@@ -162,6 +167,146 @@ def test_defaults(load):
         "late": "out/r-late",
         "balance": "out/r-balance.json",
     }
+
+
+def test_the_live_example_names_its_brokers_once(load):
+    job = load(live_example())
+    assert job.kafka.bootstrap_servers == ("localhost:9092",)
+    source = job.source.kafka
+    assert (source.topic, source.start, source.idle_after) == ("sales", "earliest", 30 * SECOND)
+    assert (source.group, source.splits) == (None, None)
+    assert job.source.is_live
+    assert {name: sink.name for name, sink in job.sinks.lines.items()} == {
+        "results": "sales-results",
+        "alerts": "sales-alerts",
+        "dead_letters": "sales-results-dead-letters",
+        "late": "sales-results-late",
+    }
+    assert job.sinks.paths == {"lake": "out/sales/lake"}
+    assert job.sinks.balance_path == ""
+    assert (job.sinks.lake.bucket, job.sinks.lake.shards) == (10 * MINUTE, 2)
+
+
+def test_kinesis_needs_no_section_of_its_own(load):
+    job = load(changed(*to_kinesis(start="2026-01-31T00:00:00+01:00", splits=2)))
+    assert job.kinesis is None
+    assert (job.source.kinesis.stream, job.source.kinesis.splits) == ("in", 2)
+    assert job.source.kinesis.start == 1_769_814_000 * SECOND
+    assert job.sinks.lines["late"].kinesis.stream == "out-late"
+
+
+def test_a_client_s_options_are_text(load):
+    properties = {"enable.ssl.certificate.verification": False, "linger.ms": 5}
+    connection = {
+        "bootstrap_servers": ["a:1", "[::1]:9092"],
+        "properties": properties,
+        "secrets": {"sasl.password": "file:/run/secrets/kafka", "ssl.key.pem": "KEY"},
+        "msk_iam_region": "eu-central-1",
+    }
+    kafka = load(changed(*to_kafka(), ("kafka", connection))).kafka
+    assert kafka.bootstrap_servers == ("a:1", "[::1]:9092")
+    assert kafka.properties == {"enable.ssl.certificate.verification": "false", "linger.ms": "5"}
+    assert kafka.secrets == connection["secrets"]
+
+
+def to_kafka(**source):
+    return (
+        ("kafka", {"bootstrap_servers": "localhost:9092"}),
+        ("source.files", REMOVE),
+        ("source.kafka", {"topic": "in", **source}),
+        ("sinks.results", {"kafka": {"topic": "out"}}),
+    )
+
+
+def to_kinesis(**source):
+    return (
+        ("source.files", REMOVE),
+        ("source.kinesis", {"stream": "in", **source}),
+        ("sinks.results", {"kinesis": {"stream": "out"}}),
+    )
+
+
+NO_BROKERS = "needs brokers; name them in kafka.bootstrap_servers, at the top of the file"
+
+LIVE_MISTAKES = [
+    # place changed in a job from Kafka to Kafka, value, the line, or its beginning
+    ("kafka", REMOVE, f"source.kafka: {NO_BROKERS}", f"sinks.results.kafka: {NO_BROKERS}"),
+    ("kafka.bootstrap_servers", REMOVE, "kafka.bootstrap_servers: missing; brokers to ask first"),
+    (
+        "kafka.bootstrap_servers",
+        ["a:1", "b"],
+        "kafka.bootstrap_servers: 'b' is not a broker; write host:port",
+    ),
+    ("kafka.bootstrap_servers", [], "kafka.bootstrap_servers: is empty"),
+    ("kafka.brokers", "a:1", "kafka: unknown key 'brokers'; allowed: bootstrap_servers, prop"),
+    (
+        "kafka.properties",
+        {"sasl.password": "hunter2"},
+        "kafka.properties['sasl.password']: is a secret, which the file may not hold; name an env",
+    ),
+    (
+        "kafka.properties",
+        {"group.id": "x"},
+        "kafka.properties['group.id']: is not set here; write source.kafka.group",
+    ),
+    (
+        "kafka.properties",
+        {"linger.ms": [5]},
+        "kafka.properties['linger.ms']: a list is not text, a number, true or false",
+    ),
+    (
+        "kafka.secrets",
+        {"sasl.password": "hunter 2"},
+        "kafka.secrets['sasl.password']: is neither the name of an environment variable nor file:/",
+    ),
+    ("source.kafka.topic", REMOVE, "source.kafka.topic: missing; topic: letters, digits"),
+    ("source.kafka.topic", "a b", "source.kafka.topic: 'a b' is not allowed; topic: letters"),
+    (
+        "source.kafka.start",
+        "newest",
+        "source.kafka.start: 'newest' is not allowed; write earliest, latest, or a time such as",
+    ),
+    ("source.kafka.splits", 0, "source.kafka.splits: must be 1 to 1000, got 0"),
+    ("source.kafka.stream", "x", "source.kafka: unknown key 'stream'; allowed: start, idle_after"),
+    (
+        "source.files",
+        ["a"],
+        "source: needs exactly one of: files, kafka, kinesis; got files, kafka",
+    ),
+    ("source.format", "csv", "source.format: 'csv' is for files; a live source has json"),
+    (
+        "detectors.0.event_time",
+        {"format": "counter"},
+        "detectors[0].event_time.format: counter counts the records of a file; name a field",
+    ),
+    (
+        "detectors.0.event_time.order",
+        "position",
+        "detectors[0].event_time.order: 'position' is for files; partitions have no common order",
+    ),
+    ("sinks.results.path", "out", "sinks.results: needs exactly one of: path, kafka, kinesis; got"),
+    (
+        "sinks.alerts",
+        {"kafka": {"topic": "in"}},
+        "sinks.alerts.kafka.topic: 'in' is the source's topic",
+    ),
+    (
+        "sinks.alerts",
+        {"kafka": {"topic": "out-late"}},
+        "sinks.late.kafka.topic: 'out-late' is another sink's topic",
+    ),
+    ("sinks.lake", {"path": "l", "bucket": "7m"}, "sinks.lake.bucket: must divide a day, such as"),
+    ("sinks.lake", {"path": "l", "shards": 0}, "sinks.lake.shards: must be 1 to 256, got 0"),
+    ("sinks.balance", {"kafka": {"topic": "b"}}, "sinks.balance.path: missing", "sinks.balance: u"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "lines"), [(p, v, x) for p, v, *x in LIVE_MISTAKES])
+def test_a_mistake_in_a_live_job_makes_one_line(mistakes, place, value, lines):
+    found = mistakes(changed(*to_kafka(), (place, value)))
+    assert len(found) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+    assert "hunter" not in "".join(found)
 
 
 def test_bare_numbers_need_no_fields(load):
@@ -340,12 +485,16 @@ MISTAKES = [
     (
         "sorce",
         {},
-        "unknown key 'sorce'; did you mean 'source'? allowed: job, source, detectors, si",
+        "unknown key 'sorce'; did you mean 'source'? allowed: job, kafka, kinesis, source, ",
     ),
-    ("source", REMOVE, "source: missing; its keys: files, format, history"),
-    ("source", "a.jsonl", "source: 'a.jsonl' is not a mapping; its keys: files, format, history"),
-    ("source.files", REMOVE, "source: needs one of: files; got none"),
-    ("source.files", [], "source: needs one of: files; got none"),
+    ("source", REMOVE, "source: missing; its keys: files, kafka, kinesis, format, history"),
+    (
+        "source",
+        "a.jsonl",
+        "source: 'a.jsonl' is not a mapping; its keys: files, kafka, kinesis, format, history",
+    ),
+    ("source.files", REMOVE, "source: needs exactly one of: files, kafka, kinesis; got none"),
+    ("source.files", [], "source: needs exactly one of: files, kafka, kinesis; got none"),
     ("source.files", "a.jsonl", "source.files: 'a.jsonl' is not a list; write [a.jsonl]"),
     ("source.files", [1], "source.files[0]: 1 is not text; put it in quotes: '1'"),
     ("source.files", [""], "source.files[0]: is empty"),
@@ -357,7 +506,11 @@ MISTAKES = [
         "allowed: json, csv, number, parquet",
     ),
     ("source.format", True, "source.format: true is not allowed; allowed: json, csv"),
-    ("source.topic", "x", "source: unknown key 'topic'; allowed: files, format, history"),
+    (
+        "source.topic",
+        "x",
+        "source: unknown key 'topic'; allowed: files, kafka, kinesis, format, history",
+    ),
     ("detectors", REMOVE, "detectors: missing; what is watched"),
     ("detectors", [], "detectors: is empty; what is watched; at least one"),
     ("detectors", {}, "detectors: a mapping is not a list; what is watched"),
@@ -552,9 +705,13 @@ MISTAKES = [
         f"{D}.overrides[0]: unknown key 'ttl'; allowed: match, model, threshold, alerts_per_week,",
     ),
     ("sinks", REMOVE, "sinks: missing; its keys: results, lake, alerts"),
-    ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, format"),
-    ("sinks.results.path", REMOVE, "sinks.results.path: missing; folder of the result files"),
-    ("sinks.results.path", "", "sinks.results.path: is empty; folder of the result files"),
+    ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, kafka, kinesis, format"),
+    (
+        "sinks.results.path",
+        REMOVE,
+        "sinks.results: needs exactly one of: path, kafka, kinesis; got none",
+    ),
+    ("sinks.results.path", "", "sinks.results.path: is empty; folder of files"),
     (
         "sinks.results.format",
         "left_discords",
@@ -651,8 +808,9 @@ SEVERAL = [
             f"{D}.ttl: 5 {NOT_A_DURATION} 90s, 1m, 2h30m, 7d",
             "detectors[1].name: missing; unique name: letters, digits, _ . -, "
             "starting with a letter or digit, at most 100",
-            "sinks.results: missing; its keys: path, format",
-            "unknown key 'sorce'; did you mean 'source'? allowed: job, source, detectors, sinks",
+            "sinks.results: missing; its keys: path, kafka, kinesis, format",
+            "unknown key 'sorce'; did you mean 'source'? "
+            "allowed: job, kafka, kinesis, source, detectors, sinks",
         ],
     ),
 ]
@@ -745,7 +903,8 @@ def test_keys_without_a_value_are_named_once(mistakes):
 
 def test_an_alias_to_itself_is_a_mistake_not_a_loop(mistakes):
     text = yaml.safe_dump(LEAST, sort_keys=False) + "more: &a [*a, &b {b: *b}]\n"
-    assert mistakes(text) == ["unknown key 'more'; allowed: job, source, detectors, sinks"]
+    [line] = mistakes(text)
+    assert line == "unknown key 'more'; allowed: job, kafka, kinesis, source, detectors, sinks"
 
 
 def test_credentials_are_never_shown(mistakes):
@@ -839,6 +998,8 @@ def value_of(node):
         return "duration"
     if branches := node.get("oneOf") or node.get("anyOf"):
         return " or ".join(value_of(each) for each in branches)
+    if isinstance(node["type"], list):
+        return ", ".join(node["type"])
     words = {"string": "text", "integer": "whole number", "array": "list", "object": "mapping"}
     return words.get(node["type"], node["type"])
 
@@ -880,6 +1041,7 @@ def test_every_key_of_the_schema_is_described_and_no_other_is_allowed():
         for key, node in section["properties"].items():
             assert node.get("description"), f"{name}.{key}"
     assert set(SOURCE_KINDS) <= set(sections()["Source"]["properties"])
+    assert set(SINK_KINDS) <= set(sections()["Sink"]["properties"])
 
 
 def test_the_schema_accepts_what_is_read_and_refuses_typing_errors():
@@ -888,6 +1050,8 @@ def test_the_schema_accepts_what_is_read_and_refuses_typing_errors():
     validator.check_schema(job_schema())
     validator.validate(yaml.safe_load(example()))
     validator.validate(LEAST)
+    validator.validate(yaml.safe_load(live_example()))
+    validator.validate(changed(*to_kinesis()))
     for place, value in [
         ("job", "A"),
         ("source.files", REMOVE),
