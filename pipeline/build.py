@@ -26,14 +26,16 @@ def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
     job : Job
         What is read, watched and written.
     settings : Settings
-        How the stateful step runs; no result depends on it.
+        How the stateful step runs; no result depends on it. Its ``flush_every`` also says whether
+        the run ends: None, and a live source is read up to its present end.
     """
     detections = detections_of(job)
     sinks = job.sinks
+    ends = settings.flush_every is None
 
     parsed = (
         pipeline
-        | "Read" >> ReadSource(job)
+        | "Read" >> ReadSource(job, bounded=ends)
         | "Parse"
         >> beam.ParDo(ParseFn(job.source.format, fields_of(job))).with_outputs(
             parse.DEAD, parse.TALLY, main="blocks"
@@ -41,34 +43,35 @@ def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
     )
     blocks = parsed.blocks | "Keyed" >> beam.Map(_same).with_output_types(tuple[str, bytes])
     fills = frozenset(name for name, each in detections.items() if each.fills)
-    if fills:
+    if fills and ends:
         marks = blocks | "MarkInputEnd" >> MarkInputEnd(fills)
         blocks = (blocks, marks) | "WithMarks" >> beam.Flatten()
     found = blocks | "Detect" >> beam.ParDo(DetectFn(detections, settings)).with_outputs(
         detect.ALERTS, detect.LATE, detect.TALLY, detect.LEFT_DISCORDS, main="results"
     )
 
-    shown = (
-        found[detect.LEFT_DISCORDS] if sinks.results.format == "left_discords" else found.results
-    )
-    shown | "ResultLines" >> beam.Map(_lines) | "WriteResults" >> WriteLines(sinks.results.path)
-    found[detect.LATE] | "WriteLate" >> WriteLines(sinks.late_path)
-    parsed[parse.DEAD] | "WriteDeadLetters" >> WriteLines(sinks.dead_letters_path)
+    discords = sinks.results.format == "left_discords"
+    shown = found[detect.LEFT_DISCORDS] if discords else found.results
+    shown | "ResultLines" >> beam.Map(_keyed) | "WriteResults" >> WriteLines(job, "results")
+    found[detect.LATE] | "WriteLate" >> WriteLines(job, "late")
+    parsed[parse.DEAD] | "WriteDeadLetters" >> WriteLines(job, "dead_letters")
     if sinks.alerts:
-        found[detect.ALERTS] | "WriteAlerts" >> WriteLines(sinks.alerts.path)
+        found[detect.ALERTS] | "WriteAlerts" >> WriteLines(job, "alerts")
     if sinks.lake:
         by_date = found.results | "ByDate" >> beam.Map(lambda row: (row[1], row[2]))
         by_date | "LakeResults" >> WriteLakeTable(job, "results")
         found[detect.LATE] | "LakeLate" >> WriteLakeTable(job, "late")
         parsed[parse.DEAD] | "LakeDeadLetters" >> WriteLakeTable(job, "dead_letters")
-    tallies = (parsed[parse.TALLY], found[detect.TALLY]) | "Tallies" >> beam.Flatten()
-    balance = tallies | "Balance" >> Balance(list(detections))
-    balance | "WriteBalance" >> WriteObject(sinks.balance_path)
+    if sinks.balance_path and ends:
+        tallies = (parsed[parse.TALLY], found[detect.TALLY]) | "Tallies" >> beam.Flatten()
+        balance = tallies | "Balance" >> Balance(list(detections))
+        balance | "WriteBalance" >> WriteObject(sinks.balance_path)
 
 
 def _same(element: Any) -> Any:
     return element
 
 
-def _lines(result: tuple[str, str, bytes]) -> bytes:
-    return result[2]
+def _keyed(result: tuple[str, str, bytes]) -> tuple[str, bytes]:
+    series, _, lines = result
+    return series, lines

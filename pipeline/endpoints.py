@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
+import orjson
 import pyarrow as pa
 from apache_beam.coders import BytesCoder
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline.job import Job
+from pipeline.job_connections import Kinesis
+from pipeline.plan import fields_of
 from transforms import schema
 from transforms.io.files import ReadFiles
-from transforms.io.parquet import WriteLake
+from transforms.io.parquet import ROWS_AN_OBJECT, WriteLake
+from transforms.watermark import EventTimes
+
+if TYPE_CHECKING:
+    from transforms.io.kafka_client import KafkaCluster
+    from transforms.io.kinesis import KinesisStream
 
 LAKE_TABLES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "results": (
@@ -27,39 +35,133 @@ LAKE_TABLES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
 }
 """The lake's tables: their JSON records and the order of a day's rows."""
 
+_TIME_FIELD = {"results": "detectionPeriodStartTime", "late": "eventTime", "dead_letters": "time"}
 _DAY_FIELD = {"late": b'"eventTime":"', "dead_letters": b'"time":"'}
+_KEY_FIELD = {"alerts": "timeseriesId", "late": "timeseriesId", "dead_letters": "source"}
+"""Fields that key a message, so that what belongs together keeps its order."""
 
 
 class ReadSource(beam.PTransform):
-    """Batches of the job's history and its source, in one collection."""
+    """Batches of the job's history and its source, in one collection.
 
-    def __init__(self, job: Job) -> None:
+    Parameters
+    ----------
+    job : Job
+        Names them.
+    bounded : bool
+        Read a live source up to where it ends now; files are bounded anyhow.
+    """
+
+    def __init__(self, job: Job, bounded: bool = True) -> None:
         super().__init__()
         source = job.source
-        self._files = ReadFiles(list(source.files), source.format)
+        self._kind = source.kind
+        self._read = _live_source(job, bounded) if source.is_live else _files(job)
         self._history = (
             ReadFiles(list(source.history), source.format, history=True) if source.history else None
         )
 
     def expand(self, begin: Any) -> Any:
         """Read both; they meet before anything looks at event time."""
-        files = begin | "Files" >> self._files
+        read = begin | self._kind.capitalize() >> self._read
         if self._history is None:
-            return files
-        return (files, begin | "History" >> self._history) | beam.Flatten()
+            return read
+        return (read, begin | "History" >> self._history) | beam.Flatten()
+
+
+def _files(job: Job) -> beam.PTransform:
+    return ReadFiles(list(job.source.files), job.source.format)
+
+
+def _live_source(job: Job, bounded: bool) -> beam.PTransform:
+    source = job.source
+    times = EventTimes(source.format, fields_of(job))
+    disorder = max(detector.allowed_disorder for detector in job.detectors)
+    live = source.kafka or source.kinesis
+    if live is None:
+        raise ValueError("the job has no live source")
+    how = (live.start, times, disorder, live.idle_after, live.splits, bounded)
+    if source.kafka:
+        from transforms.io.kafka import ReadKafka
+
+        topic, group = source.kafka.topic, source.kafka.group or job.job
+        return ReadKafka(kafka_cluster(job), topic, group, *how)
+    from transforms.io.kinesis import ReadKinesis
+
+    return ReadKinesis(kinesis_stream(job, source.name), *how)
+
+
+def kafka_cluster(job: Job) -> KafkaCluster:
+    """The job's brokers, for clients; the clients' library is loaded only where it is needed."""
+    from transforms.io.kafka_client import KafkaCluster
+
+    if job.kafka is None:
+        raise ValueError("the job names no brokers")
+    return KafkaCluster(
+        job.kafka.bootstrap_servers,
+        tuple(job.kafka.properties.items()),
+        tuple(job.kafka.secrets.items()),
+        job.kafka.msk_iam_region,
+    )
+
+
+def kinesis_stream(job: Job, name: str) -> KinesisStream:
+    """A stream, for clients."""
+    from transforms.io.kinesis import KinesisStream
+
+    connection = job.kinesis or Kinesis()
+    return KinesisStream(name, connection.region, connection.endpoint_url)
 
 
 class WriteLines(beam.PTransform):
-    """JSON lines into ``FOLDER/part-00000-of-0000N.jsonl``."""
+    """JSON lines into the job's sink of that name: a folder's files, a topic or a stream.
 
-    def __init__(self, folder: str) -> None:
+    Elements are single lines, or (key, one or more lines) for results. A file is
+    ``FOLDER/part-00000-of-0000N.jsonl``.
+
+    Parameters
+    ----------
+    job : Job
+        Names the sinks.
+    name : str
+        ``results``, ``alerts``, ``late`` or ``dead_letters``.
+    """
+
+    def __init__(self, job: Job, name: str) -> None:
         super().__init__()
-        path = FileSystems.join(folder, "part")
-        self._write = beam.io.WriteToText(path, ".jsonl", coder=BytesCoder())
+        self._sink = job.sinks.lines[name]
+        self._key_field = _KEY_FIELD.get(name)
+        self._write: Any
+        if self._sink.kafka:
+            from transforms.io.kafka import WriteKafka
+
+            self._write = WriteKafka(kafka_cluster(job), self._sink.name)
+        elif self._sink.kinesis:
+            from transforms.io.kinesis import WriteKinesis
+
+            self._write = WriteKinesis(kinesis_stream(job, self._sink.name))
+        else:
+            path = FileSystems.join(self._sink.name, "part")
+            self._write = beam.io.WriteToText(path, ".jsonl", coder=BytesCoder())
 
     def expand(self, lines: Any) -> Any:
-        """Write all lines; an element may hold several."""
+        """Write all lines."""
+        if self._sink.path:
+            if self._key_field is None:
+                lines = lines | "Lines" >> beam.Values()
+        elif self._key_field is not None:
+            lines = lines | "Keyed" >> beam.Map(_keyed, self._key_field)
+        if not self._sink.path:
+            lines = lines | "Typed" >> beam.Map(_same).with_output_types(tuple[str, bytes])
         return lines | self._write
+
+
+def _keyed(line: bytes, field: str) -> tuple[str, bytes]:
+    return str(orjson.loads(line)[field]), line
+
+
+def _same(element: Any) -> Any:
+    return element
 
 
 class WriteObject(beam.PTransform):
@@ -77,20 +179,37 @@ class WriteObject(beam.PTransform):
 
 
 class WriteLakeTable(beam.PTransform):
-    """(date, lines) or single JSON lines into one of `LAKE_TABLES`."""
+    """(date, lines) or single JSON lines into one of `LAKE_TABLES`.
+
+    Files make objects of a day, live sources objects of a bucket of event time.
+    """
 
     def __init__(self, job: Job, table: str) -> None:
         super().__init__()
-        if job.sinks.lake is None:
+        lake = job.sinks.lake
+        if lake is None:
             raise ValueError("the job has no lake")
-        names = {name: None for detector in job.detectors for name in detector.dimensions}
-        record, order = LAKE_TABLES[table]
-        self._write = WriteLake(job.sinks.lake.path, table, record, list(names), order)
         self._day_field = _DAY_FIELD.get(table)
+        self._is_live = job.source.is_live
+        names = list({name: None for detector in job.detectors for name in detector.dimensions})
+        record, order = LAKE_TABLES[table]
+        self._write: Any
+        if self._is_live:
+            from transforms.io.lake_live import WriteLakeLive
+
+            time_field = _TIME_FIELD[table]
+            rows = ROWS_AN_OBJECT
+            self._write = WriteLakeLive(
+                lake.path, table, record, names, order, time_field, lake.bucket, lake.shards, rows
+            )
+        else:
+            self._write = WriteLake(lake.path, table, record, names, order)
 
     def expand(self, lines: Any) -> Any:
-        """Put a date to lines that have none, then write."""
-        if self._day_field is not None:
+        """Bring the lines into the form that is written, then write."""
+        if self._is_live and self._day_field is None:
+            lines = lines | "Lines" >> beam.Values()
+        elif not self._is_live and self._day_field is not None:
             lines = lines | "Dated" >> beam.Map(_dated, self._day_field)
         return lines | self._write
 

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pipeline.job_connections import Kafka, Kinesis, connection_missing
 from pipeline.job_detector import Detector
-from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source, live_mistakes
+from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source
 from pipeline.job_errors import JobFileError, Mistake, describe, mistakes_of, rule_broken
 from pipeline.job_section import Section, Text, repeated
 from pipeline.job_yaml import read_yaml
@@ -59,12 +59,9 @@ class Job(Section):
             for i, name in repeated(detector.name for detector in detectors)
         ]
         if source := info.data.get("source"):
-            against = _against_numbers if source.format == "number" else _against_fields
             for i, detector in enumerate(detectors):
-                against_it = against(detector)
-                if source.is_live:
-                    against_it = live_mistakes(detector) + against_it
-                mistakes += [((i, *place), sentence) for place, sentence in against_it]
+                against = _against(detector, source)
+                mistakes += [((i, *place), sentence) for place, sentence in against]
         if mistakes:
             raise rule_broken(*mistakes)
         return detectors
@@ -94,6 +91,29 @@ class Job(Section):
             sentence = f"'left_discords' needs models of type LeftDiscord, but there is {others}"
             raise rule_broken((("results", "format"), sentence + "; write stack"))
         return sinks
+
+
+def _against(detector: Detector, source: Source) -> list[Mistake]:
+    """What a detector lacks for the records of the source, or asks of them in vain."""
+    if source.format == "number":
+        return _against_numbers(detector)
+    if source.is_live:
+        return _against_live(detector)
+    return _against_fields(detector)
+
+
+def _against_live(detector: Detector) -> list[Mistake]:
+    """What a detector asks of files that a live source has not."""
+    mistakes: list[Mistake] = []
+    if "measure" not in detector.model_fields_set:
+        mistakes.append((("measure",), "missing; the field with the value"))
+    if detector.event_time.format == "counter":
+        sentence = "counter counts the records of a file; name a field with the event time"
+        mistakes.append((("event_time", "format"), sentence))
+    if detector.event_time.order == "position":
+        sentence = "'position' is for files; partitions have no common order"
+        mistakes.append((("event_time", "order"), sentence))
+    return mistakes
 
 
 def _against_fields(detector: Detector) -> list[Mistake]:

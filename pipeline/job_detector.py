@@ -43,7 +43,8 @@ class EventTime(Section):
 
     field: Text | None = Field(
         default=None,
-        description="Field with the event time; not with format counter, which needs none",
+        description="Field with the event time; not with format counter, which needs none. "
+        "Default of a live source: the time that Kafka or Kinesis gave the record",
     )
     format: Literal["iso8601", "unix_s", "unix_ms", "unix_us", "counter"] = Field(
         default="iso8601",

@@ -61,7 +61,8 @@ class Live(Section):
     )
     idle_after: Duration = written(
         "30s",
-        "Duration after which a partition or shard that has nothing more to read holds up no other",
+        "How long the whole topic or stream is quiet before event time goes on with the clock; "
+        "a partition or shard that has nothing to read holds up no other anyhow",
     )
     splits: int | None = Field(
         default=None,
@@ -207,14 +208,14 @@ class Lake(Section):
     shards: int = Field(
         default=1,
         ge=1,
-        le=256,
-        description="Objects a bucket that a live job writes side by side, 1 to 256",
+        le=99,
+        description="Objects a bucket that a live job writes side by side, 1 to 99",
     )
 
     @model_validator(mode="after")
     def _is_part_of_a_day(self) -> Lake:
-        if 86_400 * MICROSECONDS % self.bucket:
-            sentence = "must divide a day, such as 1m, 10m, 1h"
+        if 86_400 * MICROSECONDS % self.bucket or self.bucket % MICROSECONDS:
+            sentence = "must be whole seconds that divide a day, such as 1m, 10m, 1h"
             raise rule_broken((("bucket",), sentence))
         return self
 
@@ -296,14 +297,3 @@ class Sinks(Section):
         }
         return {name: path for name, path in paths.items() if path}
 
-
-def live_mistakes(detector: Any) -> list[Mistake]:
-    """What a detector asks of files that a live source has not."""
-    mistakes: list[Mistake] = []
-    if detector.event_time.format == "counter":
-        sentence = "counter counts the records of a file; name a field with the event time"
-        mistakes.append((("event_time", "format"), sentence))
-    if detector.event_time.order == "position":
-        sentence = "'position' is for files; partitions have no common order"
-        mistakes.append((("event_time", "order"), sentence))
-    return mistakes

@@ -20,7 +20,7 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_hand
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from rich.console import Console
 
-from transforms import progress
+from transforms import metrics
 
 NAMES = ("DirectRunner", "direct")
 NO_STATE_CACHE = 0
@@ -50,12 +50,12 @@ def run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> Non
 @contextmanager
 def _display(hidden: bool) -> Iterator[None]:
     console = Console(stderr=True)
-    before = progress.counts()
+    before = metrics.counts()
     started = time.monotonic()
     done = threading.Event()
 
     def text() -> str:
-        now: dict[str, Any] = {k: v - before.get(k, 0) for k, v in progress.counts().items()}
+        now: dict[str, Any] = {k: v - before.get(k, 0) for k, v in metrics.counts().items()}
         parts = [f"{now.get('read', 0):,} records read", f"{now.get('scored', 0):,} rows scored"]
         if now.get("rebuilt"):
             parts.append(f"{now['rebuilt']:,} models rebuilt")

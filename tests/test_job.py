@@ -295,8 +295,8 @@ LIVE_MISTAKES = [
         {"kafka": {"topic": "out-late"}},
         "sinks.late.kafka.topic: 'out-late' is another sink's topic",
     ),
-    ("sinks.lake", {"path": "l", "bucket": "7m"}, "sinks.lake.bucket: must divide a day, such as"),
-    ("sinks.lake", {"path": "l", "shards": 0}, "sinks.lake.shards: must be 1 to 256, got 0"),
+    ("sinks.lake", {"path": "l", "bucket": "7m"}, "sinks.lake.bucket: must be whole seconds th"),
+    ("sinks.lake", {"path": "l", "shards": 0}, "sinks.lake.shards: must be 1 to 99, got 0"),
     ("sinks.balance", {"kafka": {"topic": "b"}}, "sinks.balance.path: missing", "sinks.balance: u"),
 ]
 

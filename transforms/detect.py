@@ -22,7 +22,8 @@ has consumed exactly what ``head`` says, else it is rebuilt from snapshot and jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ from apache_beam.transforms.userstate import (
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 
-from transforms import progress
+from transforms import metrics
 from transforms.advance import Outcome, advance
 from transforms.detection import Detection
 from transforms.head import LONG_AGO, Head
@@ -51,6 +52,7 @@ from transforms.records import Block, Series, decode_block, encode_block
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
 MOST_TIMERS_A_BLOCK = 16
+_COUNTED = ("used", "late", "duplicate", "scored", "warm_up", "imputed")
 _END = GlobalWindow().max_timestamp()
 _END_MICROS = int(_END.micros)
 
@@ -87,6 +89,8 @@ class DetectFn(beam.DoFn):
         By detector name.
     settings : Settings
         How to run.
+    clock : callable, optional
+        Seconds since 1970, for metrics only.
     """
 
     PENDING = BagStateSpec("pending", BytesCoder())
@@ -97,9 +101,15 @@ class DetectFn(beam.DoFn):
     EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
     INPUT_END = TimerSpec("input_end", TimeDomain.WATERMARK)
 
-    def __init__(self, detections: dict[str, Detection], settings: Settings) -> None:
+    def __init__(
+        self,
+        detections: dict[str, Detection],
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._detections = detections
         self._settings = settings
+        self._clock = clock
 
     def setup(self) -> None:
         """Compile the kernels before the first bundle."""
@@ -115,6 +125,7 @@ class DetectFn(beam.DoFn):
         """Append the block and ask to be woken when its periods are due."""
         _, data = element
         pending.add(data)
+        metrics.count("pending_bytes", len(data))
         for micros in self._due_times(decode_block(data)):
             _set(due, micros)
 
@@ -148,7 +159,24 @@ class DetectFn(beam.DoFn):
         if outcome is None:
             return
         self._watch(detection, outcome, now, due, expiry, input_end)
+        self._measure(detection, outcome, now)
         yield from _outputs(outcome)
+
+    def _measure(self, detection: Detection, outcome: Outcome, now: int) -> None:
+        """How long after the fact the results come; only on a live stream is that of interest."""
+        metrics.count("wakes")
+        if self._settings.flush_every is None or now >= _END_MICROS:
+            return
+        clock = self._clock() * 1000
+        metrics.observe("watermark_lag_ms", clock - now / 1000)
+        if outcome.results and outcome.head is not None:
+            end = outcome.head.filled_to + detection.period
+            metrics.observe("latency_ms", clock - end / 1000)
+
+    def finish_bundle(self) -> None:
+        """Show what this process holds in memory."""
+        metrics.show("live_models", len(LIVE_MODELS))
+        metrics.show("live_model_bytes", LIVE_MODELS.bytes)
 
     def _watch(
         self,
@@ -269,11 +297,15 @@ class _Store:
         if consumed is not None:
             since_snapshot += len(consumed.values)
             if since_snapshot >= self._settings.snapshot_rows:
-                self._snapshot.write(model.to_bytes())
+                saved = model.to_bytes()
+                self._snapshot.write(saved)
                 self._journal.clear()
+                metrics.count("snapshot_bytes", len(saved))
                 since_snapshot = 0
             else:
-                self._journal.add(consumed.to_bytes())
+                rows = consumed.to_bytes()
+                self._journal.add(rows)
+                metrics.count("journal_bytes", len(rows))
         # bounded input wakes a series once: its model would only take room from the others
         bounded = self._settings.flush_every is None
         LIVE_MODELS.put(key, model, 0 if bounded else self._settings.live_bytes)
@@ -296,7 +328,9 @@ def _set(timer: RuntimeTimer, micros: int) -> None:
 
 def _outputs(outcome: Outcome) -> Iterator[Any]:
     series: Series = outcome.series
-    progress.add("scored", outcome.tally["scored"])
+    for counter in _COUNTED:
+        metrics.count(counter, outcome.tally[counter])
+    metrics.count("alerts", len(outcome.alerts))
     for date, lines in outcome.results:
         yield series.id, date, lines
     for date, lines in outcome.left_discords:

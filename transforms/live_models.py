@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.model import ModelSpec, SeriesModel
-from transforms import progress
+from transforms import metrics
 from transforms.records import Floats, Integers, Series
 
 NOTHING_CONSUMED = b""
@@ -93,6 +94,7 @@ class ModelKey:
         RuntimeError
             The cells do not add up to what the key says: state was lost.
         """
+        started = time.perf_counter()
         model = SeriesModel(self.spec, self.series.seed, snapshot)
         if journal:
             columns = [
@@ -106,7 +108,8 @@ class ModelKey:
                 f"head says {self.consumed}"
             )
         if self.consumed:
-            progress.add("rebuilt", 1)
+            metrics.count("rebuilt")
+            metrics.observe("rebuild_ms", (time.perf_counter() - started) * 1000)
         return model
 
 
@@ -148,6 +151,11 @@ class LiveModels:
         with self._lock:
             self._models.clear()
             self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """What the models take."""
+        return self._bytes
 
     def __len__(self) -> int:
         return len(self._models)

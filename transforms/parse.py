@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from transforms import progress
+from transforms import metrics
 from transforms.dead_letter import DeadLetter, dead_letter_line
 from transforms.fields import (
     FUTURE_MICROS,
@@ -223,8 +223,10 @@ class ParseFn(beam.DoFn):
         for letter in dead:
             line = dead_letter_line(batch, letter, "parse")
             yield beam.pvalue.TaggedOutput(DEAD, line)
-        progress.add("read", len(batch.payloads))
-        progress.add("bytes", sum(map(len, batch.payloads)))
+        metrics.count("read", len(batch.payloads))
+        metrics.count("bytes", sum(map(len, batch.payloads)))
+        metrics.count("parsed", sum(len(block.times) for block in blocks))
+        metrics.count("dead", len(dead))
         for fields in self._detectors:
             refused = sum(letter.detector in (None, fields.detector) for letter in dead)
             counters = {"read": len(batch.payloads), "dead": refused}
