@@ -1,0 +1,257 @@
+"""How far a live stream's event time has come: the watermark of one split of a source.
+
+A source reads partitions (Kafka) or shards (Kinesis) and tells a `SplitWatermark` what it saw::
+
+    times = EventTimes("json", (fields,))
+    watermark = SplitWatermark(allowed_disorder, idle_after)
+    watermark.add(partition)                                  # it is this split's from now on
+    watermark.read(partition, times.newest(batch, now))       # a batch was handed over
+    watermark.value                                           # microseconds, or None: unknown yet
+
+A partition that is caught up holds nobody up. Since records may come while the broker is asked for
+the end, what counts is how far the topic was *before* the question::
+
+    stands, asked = watermark.stands, now
+    ...                                                       # ask the broker; only if it answers:
+    watermark.caught_up(partition, stands)                    # position == end
+    watermark.peeked(newest)                                  # seen in partitions of other splits
+    watermark.quiet(asked)                                    # nothing new in the whole topic
+    watermark.stirred()                                       # or: something new somewhere
+
+Nothing here reads a clock or does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from transforms.fields import (
+    LAST_MICROS,
+    UNITS,
+    Fields,
+    Record,
+    Unusable,
+    decoder,
+    iso_micros,
+    read_point,
+    unix_micros,
+    zone_of,
+)
+from transforms.parse import MOST_PAYLOAD_BYTES
+from transforms.parse_columns import json_records
+from transforms.records import Batch, Integers
+
+
+@dataclass(frozen=True)
+class EventTimes:
+    """Where a job finds the event times of its records.
+
+    Parameters
+    ----------
+    payload_format : str
+        ``json``, ``csv`` or ``number``.
+    fields : tuple of Fields
+        Where each detector finds what.
+    """
+
+    payload_format: str
+    fields: tuple[Fields, ...]
+
+    @property
+    def are_broker_times(self) -> bool:
+        """Whether a detector takes the broker's time, so that a batch may hold only one time."""
+        return any(f.time_field is None and f.time_format != "counter" for f in self.fields)
+
+    def newest(self, batch: Batch, now: int) -> int | None:
+        """The newest event time that every detector has reached; None if no record is usable.
+
+        What `transforms.parse` refuses does not count: a record of next year, or one without a
+        value, moves no watermark. A detector that can use no record of the batch has no say.
+
+        Parameters
+        ----------
+        batch : Batch
+            What was read.
+        now : int
+            The clock, microseconds since 1970; only to refuse event times in the far future.
+        """
+        records = self._records(batch)
+        ranks: dict[tuple[str | None, str, str], Integers] = {}
+        reached = []
+        for fields in self.fields:
+            clock = (fields.time_field, fields.time_format, fields.time_zone)
+            if clock not in ranks:
+                ranks[clock] = _newest_first(records, fields)
+            reached.append(next(_usable(records, ranks[clock], batch, fields, now), None))
+        return min((each for each in reached if each is not None), default=None)
+
+    def _records(self, batch: Batch) -> list[Record | None]:
+        payloads = batch.payloads
+        is_json = self.payload_format not in ("csv", "number")
+        if is_json and payloads and max(map(len, payloads)) <= MOST_PAYLOAD_BYTES:
+            records = json_records(payloads)
+            if records is not None:
+                return list(records)
+        decode = decoder(self.payload_format, batch.header, [f.measure for f in self.fields])
+        found: list[Record | None] = []
+        for payload in payloads:
+            try:
+                found.append(decode(payload) if len(payload) <= MOST_PAYLOAD_BYTES else None)
+            except Unusable:
+                found.append(None)
+        return found
+
+
+def _newest_first(records: list[Record | None], fields: Fields) -> Integers:
+    """Indices of the records, the newest event time first, whether they are usable or not."""
+    name = fields.time_field
+    if name is None or fields.time_format == "counter":
+        return np.arange(len(records))[::-1]
+    unit, zone = UNITS.get(fields.time_format), zone_of(fields.time_zone)
+
+    def rank(text: object) -> int:
+        try:
+            micros = iso_micros(text, zone) if unit is None else unix_micros(text, unit)
+        except ValueError:
+            return -1
+        return max(-1, min(micros, LAST_MICROS))  # beyond, none is usable
+
+    texts = [None if record is None else record.get(name) for record in records]
+    if len(set(map(type, texts))) == 1 and isinstance(texts[0], str | int | float):
+        # series often share their times, so that there are few to read
+        known = {text: rank(text) for text in set(texts)}
+        times = [known[text] for text in texts]
+    else:
+        times = [rank(text) for text in texts]
+    return np.argsort(np.array(times, np.int64))[::-1]
+
+
+def _usable(
+    records: list[Record | None], order: Integers, batch: Batch, fields: Fields, now: int
+) -> Iterator[int]:
+    """Event times of the usable records, in that order."""
+    for i in order.tolist():
+        record = records[i]
+        if record is None:
+            continue
+        try:
+            yield read_point(record, batch, i, fields, now).time
+        except Unusable:
+            continue
+
+
+@dataclass
+class _Partition:
+    newest: int | None
+    stands: int | None = None
+    is_idle: bool = False
+
+
+@dataclass
+class SplitWatermark:
+    """The watermark of the partitions that one split reads; it never goes back.
+
+    A partition stands at its newest event time less the allowed disorder. One that is idle, which
+    is to say known to be caught up, stands where the topic stood when that was asked. One that was
+    never read and is not known to be empty holds the watermark. When the whole topic has been quiet
+    for ``idle_after``, the watermark goes on as fast as the clock, from where it stood: it does not
+    jump to now, so that old data that are played again are not late after a pause.
+
+    Parameters
+    ----------
+    allowed_disorder : int
+        How much older than the newest record one may be, microseconds.
+    idle_after : int
+        How long the topic is quiet before the watermark goes on with the clock, microseconds.
+    value : int or None
+        Where the watermark stands, microseconds since 1970; from a checkpoint at first.
+    """
+
+    allowed_disorder: int
+    idle_after: int
+    value: int | None = None
+    stands: int | None = field(default=None, init=False)
+    """Newest event time seen in the topic, in partitions of this split or by a peek."""
+    _partitions: dict[object, _Partition] = field(default_factory=dict, init=False)
+    _quiet_since: int | None = field(default=None, init=False)
+    _quiet_value: int | None = field(default=None, init=False)
+
+    def add(self, partition: object, newest: int | None = None) -> None:
+        """Watch one more partition; ``newest`` comes from a checkpoint."""
+        self._partitions[partition] = _Partition(newest)
+        self._see(newest)
+
+    def drop(self, partition: object) -> None:
+        """Watch a partition no longer: it was read to its very end and gets no more records."""
+        del self._partitions[partition]
+        self._advance()
+
+    def newest(self, partition: object) -> int | None:
+        """The newest event time that was read from a partition."""
+        return self._partitions[partition].newest
+
+    def read(self, partition: object, newest: int | None) -> None:
+        """Take note of a batch; ``newest`` is None if it has no usable event time."""
+        found = self._partitions[partition]
+        found.is_idle = False
+        if newest is not None and (found.newest is None or newest > found.newest):
+            found.newest = newest
+        self._see(newest)
+        self.stirred()
+
+    def peeked(self, newest: int | None) -> None:
+        """Take note of a record at the end of a partition that another split reads."""
+        self._see(newest)
+
+    def caught_up(self, partition: object, stands: int | None) -> None:
+        """Take note that the broker gave as a partition's end the position reached.
+
+        Parameters
+        ----------
+        partition : object
+            Which one.
+        stands : int or None
+            What `stands` was when the question was sent: a record that came between question and
+            answer may be older than what was read since.
+        """
+        found = self._partitions[partition]
+        found.is_idle = True
+        found.stands = stands
+        self._advance()
+
+    def quiet(self, asked: int) -> None:
+        """Take note that at ``asked`` the whole topic had nothing new, as its brokers said."""
+        if self._quiet_since is None:
+            self._quiet_since, self._quiet_value = asked, self.value
+        past = max(0, asked - self._quiet_since - self.idle_after)
+        stood = [each for each in (self._quiet_value, self._reached()) if each is not None]
+        if stood:
+            self._raise_to(max(stood) + past)
+
+    def stirred(self) -> None:
+        """Take note that the topic has something new."""
+        self._quiet_since = None
+        self._advance()
+
+    def _see(self, newest: int | None) -> None:
+        if newest is not None and (self.stands is None or newest > self.stands):
+            self.stands = newest
+            if not self._partitions:
+                self._advance()
+
+    def _reached(self) -> int | None:
+        found = self._partitions.values()
+        bounds = [each.stands if each.is_idle else each.newest for each in found] or [self.stands]
+        known = [bound for bound in bounds if bound is not None]
+        return min(known) - self.allowed_disorder if len(known) == len(bounds) else None
+
+    def _advance(self) -> None:
+        reached = self._reached()
+        if reached is not None:
+            self._raise_to(reached)
+
+    def _raise_to(self, micros: int) -> None:
+        self.value = micros if self.value is None else max(self.value, micros)
