@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import json
 import logging
 import os
@@ -22,23 +23,31 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
+from apache_beam.runners import DirectRunner
 from rich.console import Console
 
 from pipeline import show
 from pipeline.build import build
+from pipeline.durations import parse_duration
 from pipeline.endpoints import previous_output
 from pipeline.job import Job, job_schema, load_job
 from pipeline.job_errors import JobFileError
 from pipeline.preflight import check_endpoints
-from runners import direct
+from pipeline.reach import check_reach
 from transforms.detect import Settings
 from transforms.io.files import NoFiles, match
 
 WRONG_USE = 2
-_RUNNERS: dict[str, Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]] = {
-    name: direct.run for name in direct.NAMES
+_DIRECT = "direct"
+_RUNNERS = {
+    "DirectRunner": _DIRECT,
+    "direct": _DIRECT,
+    "PrismRunner": "prism",
+    "prism": "prism",
+    "FlinkRunner": "flink",
+    "flink": "flink",
 }
-
+"""Module in `runners` of each name that ``--runner`` takes; loaded when it is named."""
 
 Runner = Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]
 
@@ -69,12 +78,13 @@ def main(arguments: list[str]) -> int:
         if known.print_schema:
             print(json.dumps(job_schema(), indent=2))
             return 0
-        settings = _settings(known)
         options, runner = _options(beam_arguments, list(vars(known)))
-        job = _checked_job(known.job, known.overwrite)
-        cloud = options.view_as(GoogleCloudOptions)
-        cloud.job_name = cloud.job_name or job.job
-        pipeline = beam.Pipeline(options=options)
+        job = _loaded_job(known.job)
+        settings = _settings(known, endless=_goes_on(job, known.bounded, runner))
+        _check(job, known.job, ends=settings.flush_every is None, overwrite=known.overwrite)
+        run = _runner(runner)
+        _name(options, job, endless=settings.flush_every is not None)
+        pipeline = beam.Pipeline(runner=DirectRunner(), options=options)  # to look at, not to run
         build(pipeline, job, settings)
     except (argparse.ArgumentError, WrongUse, JobFileError, NoFiles, BeamIOError) as error:
         print(error, file=sys.stderr)
@@ -82,11 +92,15 @@ def main(arguments: list[str]) -> int:
     if known.dry_run:
         show.plan(Console(), pipeline, job)
         return 0
-    for path in previous_output(job):
+    ends = settings.flush_every is None
+    for path in previous_output(job) if ends else ():
         FileSystems.delete([path])
     _make_folders(job)
-    runner(partial(build, job=job, settings=settings), options)
-    return show.balance(Console(), job)
+    run(partial(build, job=job, settings=settings), options)
+    if ends and job.sinks.balance_path:
+        return show.balance(Console(), job)
+    show.places(Console(), job)
+    return 0
 
 
 def _quiet() -> None:
@@ -124,6 +138,17 @@ def _parser() -> argparse.ArgumentParser:
         "--print_schema", action="store_true", help="print the job file's JSON Schema and end"
     )
     parser.add_argument(
+        "--bounded",
+        action="store_true",
+        help="read a live source only up to where it ends now (the Direct runner always does)",
+    )
+    parser.add_argument(
+        "--flush_every",
+        default="1s",
+        metavar="DURATION",
+        help="spacing in event time of a series' wakes on a live source (default: %(default)s)",
+    )
+    parser.add_argument(
         "--snapshot_rows",
         type=int,
         default=Settings.snapshot_rows,
@@ -140,27 +165,71 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(known: argparse.Namespace) -> Settings:
+def _settings(known: argparse.Namespace, endless: bool) -> Settings:
     for name in ("snapshot_rows", "live_model_mb"):
         if getattr(known, name) < 1:
             raise WrongUse(f"--{name} must be >= 1, got {getattr(known, name)}")
-    return Settings(snapshot_rows=known.snapshot_rows, live_bytes=known.live_model_mb << 20)
+    try:
+        every = parse_duration(known.flush_every)
+    except ValueError as error:
+        raise WrongUse(f"--flush_every: {error}") from None
+    if not every:
+        raise WrongUse(f"--flush_every must be longer than 0s, got {known.flush_every}")
+    return Settings(every if endless else None, known.snapshot_rows, known.live_model_mb << 20)
 
 
-def _checked_job(path: str | None, overwrite: bool) -> Job:
+def _loaded_job(path: str | None) -> Job:
     if path is None:
         raise WrongUse("--job is missing; for example --job=examples/anybooks/job.yaml")
-    job = load_job(path)
+    return load_job(path)
+
+
+def _goes_on(job: Job, bounded: bool, runner: str) -> bool:
+    """Whether the run has no end of its own: a live source, on a runner that can read one."""
+    if not job.source.is_live or bounded:
+        return False
+    if _RUNNERS[runner] == _DIRECT:
+        print(
+            f"The Direct runner reads {job.source.name} up to its present end, as with --bounded; "
+            "--runner=PrismRunner and --runner=FlinkRunner go on.",
+            file=sys.stderr,
+        )
+        return False
+    return True
+
+
+def _check(job: Job, path: str, ends: bool, overwrite: bool) -> None:
+    """Look at everything around the job."""
     check_endpoints(job, path)
     _check_file_systems(job, path)
     _check_counters(job, path)
-    left = previous_output(job)
+    if not ends:
+        _check_sinks_of_endless(job, path)
+    check_reach(job, path)
+    left = previous_output(job) if ends else []
     if left and not overwrite:
         raise WrongUse(
             f"{path}: sinks: {len(left)} files of an earlier run are there, for example "
             f"{left[0]}; name other paths, remove them, or pass --overwrite"
         )
-    return job
+
+
+def _check_sinks_of_endless(job: Job, file: str) -> None:
+    wrong = [name for name, sink in job.sinks.lines.items() if sink.path]
+    if wrong:
+        raise WrongUse(
+            f"{file}: sinks.{wrong[0]}.path: a file gets its name when it is written to its end, "
+            "which a live run has not; write kafka or kinesis (and lake for files), "
+            "or pass --bounded"
+        )
+
+
+def _name(options: PipelineOptions, job: Job, endless: bool) -> None:
+    """Name the run after the job, and say whether it ends."""
+    cloud = options.view_as(GoogleCloudOptions)
+    cloud.job_name = cloud.job_name or job.job
+    if endless:
+        options.view_as(StandardOptions).streaming = True
 
 
 def _check_counters(job: Job, path: str) -> None:
@@ -185,7 +254,8 @@ def _check_file_systems(job: Job, file: str) -> None:
             ) from None
 
 
-def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, Runner]:
+def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, str]:
+    """Beam's options, and the runner that they name."""
     options = PipelineOptions(arguments)
     left: list[str] = []
 
@@ -194,12 +264,27 @@ def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, Run
         left.extend(parser.parse_known_args(arguments)[1])
 
     beams = options.get_all_options(add_extra_args_fn=parse)
-    if left:
-        raise WrongUse(_unknown(left[0], [*own, *beams]))
-    runner = options.view_as(StandardOptions).runner or direct.NAMES[0]
+    runner = options.view_as(StandardOptions).runner or next(iter(_RUNNERS))
     if runner not in _RUNNERS:
         raise WrongUse(f"--runner={runner} is not known; allowed: {', '.join(_RUNNERS)}")
-    return options, _RUNNERS[runner]
+    if _RUNNERS[runner] != _DIRECT:  # its job server knows more options than Beam's Python does
+        left = [each for each in left if not each.startswith("--") or "=" not in each]
+    if left:
+        raise WrongUse(_unknown(left[0], [*own, *beams]))
+    return options, runner
+
+
+def _runner(name: str) -> Runner:
+    """The function that runs a pipeline on the runner of that name."""
+    module = f"runners.{_RUNNERS[name]}"
+    try:
+        run: Runner = importlib.import_module(module).run
+    except ModuleNotFoundError as error:
+        raise WrongUse(
+            f"--runner={name} needs {error.name}, which is not installed; "
+            "install what the documentation names for it"
+        ) from error
+    return run
 
 
 def _unknown(argument: str, names: Iterable[str]) -> str:

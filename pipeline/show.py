@@ -18,6 +18,7 @@ from rich.tree import Tree
 
 from detectors.model import SeriesModel
 from pipeline.job import Job
+from pipeline.job_ends import END_WORDS
 from pipeline.plan import detections_of, fields_of
 from transforms.balance import COUNTERS, differences
 from transforms.io.files import ReadLinesFn, ReadParquetFn, match
@@ -41,7 +42,9 @@ def plan(console: Console, pipeline: beam.Pipeline, job: Job) -> None:
         live, snapshot = _model_bytes(detection.settings.model)
         series = seen.get(name, 0)
         sizes = [decimal(size) for size in (live, series * live, snapshot)]
-        table.add_row(name, detection.settings.model.kind, f"{series:,}", *sizes)
+        if not records:  # a live source is not read before the run
+            sizes[1] = "?"
+        table.add_row(name, detection.settings.model.kind, f"{series:,}" if records else "?", *sizes)
     console.print(table)
     console.print(f"{records:,} records looked at, {len(dead):,} of them cannot be used")
     for text in islice(dead.values(), 1):
@@ -78,7 +81,8 @@ def _seen(job: Job) -> tuple[dict[str, int], int, dict[tuple[int, int], str]]:
     records = 0
     dead: dict[tuple[int, int], str] = {}
     now = int(time.time() * MICROSECONDS)
-    for ordinal, path in enumerate(match(list(job.source.files))):
+    paths = match(list(job.source.files or job.source.history))
+    for ordinal, path in enumerate(paths):
         for elements in islice(read.process((ordinal, path, False)), SAMPLE_BATCHES):
             batch = Batch(*elements)
             blocks, letters = parse_batch(batch, job.source.format, fields_of(job), now)
@@ -120,9 +124,18 @@ def balance(console: Console, job: Job) -> int:
         console.print(f"does not add up: {text}", style="red", markup=False)
     for text in _remarks(counts):
         console.print(text, markup=False)
-    for name, path in job.sinks.paths.items():
-        console.print(f"{name.replace('_', ' '):>13}: {path}", soft_wrap=True, markup=False)
+    places(console, job)
     return 1 if wrong else 0
+
+
+def places(console: Console, job: Job) -> None:
+    """Print where everything was written."""
+    sinks = job.sinks
+    found = {name: (END_WORDS[sink.kind], sink.name) for name, sink in sinks.lines.items()}
+    found |= {name: ("path", path) for name, path in sinks.paths.items()}
+    for name, (word, end) in found.items():
+        shown = end if word == "path" else f"{word} {end}"
+        console.print(f"{name.replace('_', ' '):>13}: {shown}", soft_wrap=True, markup=False)
 
 
 def _remarks(counts: dict[str, dict[str, int]]) -> list[str]:
