@@ -18,6 +18,8 @@ setup(
     package_data={"runners": ["*/pom.xml", "*/*/pom.xml"]},
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
+        "aws-kinesis-agg>=1.2,<2",
+        "boto3>=1.36,<2",
         "numba>=0.62,<0.70",
         "numpy>=2.0,<2.5",
         "orjson>=3.10,<4",
@@ -26,12 +28,14 @@ setup(
         "PyYAML>=6,<7",
         "requests>=2.32,<3",
         "rich>=13,<16",
+        "tenacity>=9,<10",
         "tzdata",
     ],
     extras_require={
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
         "test": [
             "hypothesis>=6.100,<7",
+            "moto[server]>=5.1,<6",
             "mypy>=1.15,<3",
             "pandas>=2.2,<4",
             "pytest>=8,<10",

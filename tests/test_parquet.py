@@ -14,6 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from transforms import schema
 from transforms.io import parquet
+from transforms.io.objects import LocalStore
 from transforms.io.parquet import WriteDayFn, WriteLake
 
 ORDER = ("detectorName", "eventTime", "recordId")
@@ -36,7 +37,9 @@ def late_line(day, number, product="A"):
 
 @pytest.fixture
 def writer(tmp_path):
-    return WriteDayFn(str(tmp_path / "lake" / "late"), schema.LATE, ["product"], ORDER)
+    return WriteDayFn(
+        str(tmp_path / "lake" / "late"), schema.LATE, ["product"], ORDER, LocalStore()
+    )
 
 
 def objects(folder):

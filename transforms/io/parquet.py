@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from transforms.flatten import table_of
+from transforms.io.objects import Store, store_at
 
 ROWS_AN_OBJECT = 500_000
 _PARSED_BYTES = 64 << 20
@@ -48,15 +48,20 @@ class WriteLake(beam.PTransform):
         order: Sequence[str],
     ) -> None:
         super().__init__()
-        self._write = WriteDayFn(FileSystems.join(path, table), record, dimensions, order)
+        self._folder = FileSystems.join(path, table)
+        self._record = record
+        self._dimensions = dimensions
+        self._order = order
 
     def expand(self, lines: beam.PCollection[tuple[str, bytes]]) -> beam.PCollection[str]:
         """Group by day, write each."""
+        store = store_at(self._folder, lines.pipeline.options)
+        write = WriteDayFn(self._folder, self._record, self._dimensions, self._order, store)
         return (
             lines
             | "Typed" >> beam.Map(lambda row: row).with_output_types(tuple[str, bytes])
             | "ByDay" >> beam.GroupByKey()
-            | "WriteDay" >> beam.ParDo(self._write)
+            | "WriteDay" >> beam.ParDo(write)
         )
 
 
@@ -64,27 +69,54 @@ class WriteDayFn(beam.DoFn):
     """A day's lines into Parquet objects; see `WriteLake`."""
 
     def __init__(
-        self, folder: str, record: pa.Schema, dimensions: Sequence[str], order: Sequence[str]
+        self,
+        folder: str,
+        record: pa.Schema,
+        dimensions: Sequence[str],
+        order: Sequence[str],
+        store: Store,
     ) -> None:
         self._folder = folder
         self._record = record
         self._dimensions = tuple(dimensions)
         self._order = [(column, "ascending") for column in order]
+        self._store = store
 
     def process(self, day: tuple[str, Iterable[bytes]]) -> Iterator[str]:
         """Write one day."""
         date, blocks = day
-        tables = [table_of(lines, self._record, self._dimensions) for lines in _joined(blocks)]
-        table = pa.concat_tables(tables).sort_by(self._order)
-        folder = FileSystems.join(self._folder, f"date={date}")
-        try:
-            FileSystems.mkdirs(folder)
-        except OSError:
-            pass  # it is there already, or the store has no folders
+        table = rows_of(blocks, self._record, self._dimensions).sort_by(self._order)
         for part, start in enumerate(range(0, table.num_rows, ROWS_AN_OBJECT)):
-            path = FileSystems.join(folder, f"part-{part:05}.parquet")
-            _put(path, table.slice(start, ROWS_AN_OBJECT))
+            path = f"{self._folder}/date={date}/part-{part:05}.parquet"
+            self._store.put(path, to_parquet(table.slice(start, ROWS_AN_OBJECT)))
             yield path
+
+
+def rows_of(blocks: Iterable[bytes], record: pa.Schema, dimensions: Sequence[str]) -> pa.Table:
+    """The rows that blocks of JSON lines hold; at least one line in all.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes
+        One or more lines each.
+    record : pyarrow.Schema
+        The JSON records' schema.
+    dimensions : sequence of str
+        All dimension names of the job.
+    """
+    return pa.concat_tables([table_of(run, record, dimensions) for run in _joined(blocks)])
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """An object of the lake."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def of_parquet(data: bytes) -> pa.Table:
+    """The rows of an object of the lake."""
+    return pq.ParquetFile(io.BytesIO(data)).read()
 
 
 def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -99,10 +131,3 @@ def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
             run, size = [], 0
     if run:
         yield b"\n".join(run)
-
-
-def _put(path: str, table: pa.Table) -> None:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(buffer.getvalue())
