@@ -115,7 +115,7 @@ def compare(job: Job) -> Comparison:
         raise NotComparable("the job must read parquet, with event_time.order position")
     if fields.time_field is None or fields.time_format != "unix_s":
         raise NotComparable("the job's event times must be unix_s")
-    results = read_results(Path(job.sinks.results.path))
+    results = read_results(Path(job.sinks.results.name))
     found = Comparison(results=sum(len(rows["processedDataPoints"]) for rows in results.values()))
     columns = [*fields.dimensions, fields.time_field, fields.measure]
     source = pa.concat_tables(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -296,4 +296,3 @@ class Sinks(Section):
             "balance": self.balance_path,
         }
         return {name: path for name, path in paths.items() if path}
-

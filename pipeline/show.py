@@ -44,7 +44,9 @@ def plan(console: Console, pipeline: beam.Pipeline, job: Job) -> None:
         sizes = [decimal(size) for size in (live, series * live, snapshot)]
         if not records:  # a live source is not read before the run
             sizes[1] = "?"
-        table.add_row(name, detection.settings.model.kind, f"{series:,}" if records else "?", *sizes)
+        table.add_row(
+            name, detection.settings.model.kind, f"{series:,}" if records else "?", *sizes
+        )
     console.print(table)
     console.print(f"{records:,} records looked at, {len(dead):,} of them cannot be used")
     for text in islice(dead.values(), 1):
