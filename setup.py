@@ -17,6 +17,8 @@ setup(
     ),
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
+        "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
+        "confluent-kafka>=2.10,<3",
         "numba>=0.62,<0.70",
         "numpy>=2.0,<2.5",
         "orjson>=3.10,<4",
