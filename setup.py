@@ -15,6 +15,7 @@ setup(
             for deep in ("", ".*")
         ]
     ),
+    package_data={"runners": ["*/pom.xml", "*/*/pom.xml"]},
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
         "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
@@ -25,6 +26,7 @@ setup(
         "pyarrow>=18,<26",
         "pydantic>=2.10,<3",
         "PyYAML>=6,<7",
+        "requests>=2.32,<3",
         "rich>=13,<16",
         "tzdata",
     ],
@@ -37,7 +39,10 @@ setup(
             "pytest>=8,<10",
             "ruff>=0.9,<1",
             "types-PyYAML",
+            "types-psutil",
+            "types-requests",
         ],
+        "cluster": ["confluent-kafka>=2.6,<3", "moto[server]>=5.1,<6", "psutil>=6,<8"],
         "benchmarks": ["stumpy>=1.14,<2"],
     },
 )
