@@ -58,8 +58,8 @@ sinks:
   alerts: {{path: {folder}/alerts}}
   lake: {{path: {folder}/lake}}
 """
-MINUTES, ITEMS, START = 90, 3, 1_724_932_800
-SPIKE = 60
+MINUTES, ITEMS, START = 240, 3, 1_724_932_800
+SPIKE = 200
 TOPICS: dict[str, list[bytes]] = {}
 """What the pipeline wrote; it runs in this process."""
 
