@@ -17,7 +17,6 @@ setup(
     ),
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
-        "aws-kinesis-agg>=1.2,<2",
         "boto3>=1.36,<2",
         "numba>=0.62,<0.70",
         "numpy>=2.0,<2.5",
@@ -32,6 +31,7 @@ setup(
     extras_require={
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
         "test": [
+            "aws-kinesis-agg>=1.2,<2",
             "hypothesis>=6.100,<7",
             "moto[server]>=5.1,<6",
             "mypy>=1.15,<3",
