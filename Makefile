@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lint test integration soak bench demo clean
+.PHONY: help install lint test integration soak bench demo cluster cluster-stop clean
 .DEFAULT_GOAL := help
 
 help: ## Show these words
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv with everything the other words need
 
@@ -16,7 +16,7 @@ $(INSTALLED): setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is %s; name one: make PYTHON=python3.11 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks]'
+	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks,cluster]'
 	touch $@
 
 lint: install ## Formatting, lint rules, types
@@ -39,6 +39,12 @@ bench: install ## Throughput of the bounded job beside Beam's own anomaly detect
 
 demo: install ## AnyBooks from sales to a report (minutes; out/anybooks/report.html)
 	$(BIN)/python -m examples.anybooks.demo
+
+cluster: install ## Start Kafka, an AWS stand-in and Flink on loopback (Java 17, Maven)
+	$(BIN)/python -m runners.cluster start
+
+cluster-stop: install ## Stop exactly these
+	$(BIN)/python -m runners.cluster stop
 
 clean: ## Remove what the other words made and compiled, but not .venv
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,15 +15,19 @@ setup(
             for deep in ("", ".*")
         ]
     ),
+    package_data={"runners": ["*/pom.xml", "*/*/pom.xml"]},
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
+        "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
         "boto3>=1.36,<2",
+        "confluent-kafka>=2.10,<3",
         "numba>=0.62,<0.70",
         "numpy>=2.0,<2.5",
         "orjson>=3.10,<4",
         "pyarrow>=18,<26",
         "pydantic>=2.10,<3",
         "PyYAML>=6,<7",
+        "requests>=2.32,<3",
         "rich>=13,<16",
         "tenacity>=9,<10",
         "tzdata",
@@ -39,7 +43,10 @@ setup(
             "pytest>=8,<10",
             "ruff>=0.9,<1",
             "types-PyYAML",
+            "types-psutil",
+            "types-requests",
         ],
+        "cluster": ["confluent-kafka>=2.6,<3", "moto[server]>=5.1,<6", "psutil>=6,<8"],
         "benchmarks": ["stumpy>=1.14,<2"],
     },
 )

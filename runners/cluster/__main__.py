@@ -1,0 +1,93 @@
+"""``python -m runners.cluster start | status | stop``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from runners.cluster.local_cluster import PORTS, Cluster, ClusterError, Settings
+from runners.cluster.server import ServerFailed
+from runners.downloads import DownloadFailed
+
+FAILED = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; 0 done (status: all is up), 1 not."""
+    known = _parser().parse_args(arguments)
+    try:
+        if known.word == "start":
+            cluster = Cluster(known.folder, _settings(known))
+            cluster.start()
+        else:
+            cluster = Cluster(known.folder)
+        if known.word == "stop":
+            cluster.stop()
+    except (ClusterError, ServerFailed, DownloadFailed) as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    _show(cluster)
+    down = [server for server in cluster.servers if server.process is None]
+    return FAILED if known.word == "status" and down else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.cluster",
+        description="Kafka, an AWS stand-in and Flink on this machine's loopback interface.",
+    )
+    words = parser.add_subparsers(dest="word", required=True)
+    start = words.add_parser("start", help="start what is not running and wait till it answers")
+    stop = words.add_parser("stop", help="end what start started, and nothing else; data stay")
+    status = words.add_parser("status", help="say what runs; exit code 1 if something does not")
+    for word in (start, stop, status):
+        word.add_argument(
+            "--folder", type=Path, default=Path(".cluster"), help="default: %(default)s"
+        )
+    start.add_argument("--parts", help=f"of {','.join(PORTS)} (default: all)")
+    names = ", ".join(name for part in PORTS.values() for name in part)
+    start.add_argument(
+        "--port",
+        action="append",
+        metavar="NAME=PORT",
+        help=f"listen there; names: {names} (default: ports that are free)",
+    )
+    return parser
+
+
+def _settings(known: argparse.Namespace) -> Settings | None:
+    """What was asked for; None, which goes on with what is there, if nothing was."""
+    given: dict[str, object] = {}
+    if known.parts is not None:
+        given["parts"] = tuple(part for part in known.parts.split(",") if part)
+    if known.port is not None:
+        given["ports"] = dict(_port(word) for word in known.port)
+    is_new = not (known.folder / "cluster.json").exists()
+    return Settings(**given) if given or is_new else None  # type: ignore[arg-type]
+
+
+def _port(word: str) -> tuple[str, int]:
+    name, _, number = word.partition("=")
+    if not number.isdecimal():
+        raise ClusterError(f"--port must be NAME=PORT, got {word!r}")
+    return name, int(number)
+
+
+def _show(cluster: Cluster) -> None:
+    table = Table(box=None)
+    for heading in ("part", "address", "process", "memory", "log"):
+        table.add_column(heading)
+    for server in cluster.servers:
+        process = server.process
+        memory = f"{process.memory_info().rss / 1e6:.0f} MB" if process else ""
+        pid = str(process.pid) if process else "down"
+        table.add_row(server.name, server.address, pid, memory, str(server.log))
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
