@@ -18,7 +18,6 @@ setup(
     package_data={"runners": ["*/pom.xml", "*/*/pom.xml"]},
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
-        "aws-kinesis-agg>=1.2,<2",
         "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
         "boto3>=1.36,<2",
         "confluent-kafka>=2.10,<3",
@@ -37,6 +36,7 @@ setup(
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
         "verify": ["duckdb>=1.2,<3"],
         "test": [
+            "aws-kinesis-agg>=1.2,<2",
             "duckdb>=1.2,<3",
             "hypothesis>=6.100,<7",
             "moto[server]>=5.1,<6",

@@ -97,8 +97,9 @@ class FromStream(beam.PTransform):
         assert not bounded
 
     def expand(self, begin):
-        stream, newest, lines, position = test_stream.TestStream(), 0, records(), 0
-        for size in np.random.default_rng(7).integers(1, 60, 100):
+        stream, lines, position = test_stream.TestStream(), records(), 0
+        newest = passed = 0
+        for size in np.random.default_rng(7).integers(1, 120, 100):
             part = lines[position : position + int(size)]
             if not part:
                 break
@@ -106,7 +107,10 @@ class FromStream(beam.PTransform):
             newest = max(newest, *times)
             batch = Batch("kafka://in/0", position, 0, False, START * MICROSECONDS, b"", part)
             element = beam.window.TimestampedValue(tuple(batch), Timestamp(min(times)))
-            stream = stream.add_elements([element]).advance_watermark_to(Timestamp(newest - 120))
+            stream = stream.add_elements([element])
+            if newest > passed:
+                stream = stream.advance_watermark_to(Timestamp(newest - 120))
+            passed = newest
             position += len(part)
         return begin | stream.advance_watermark_to_infinity()
 
