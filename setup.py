@@ -18,8 +18,9 @@ setup(
     package_data={"runners": ["*/pom.xml", "*/*/pom.xml"]},
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
-        "aws-kinesis-agg>=1.2,<2",
+        "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
         "boto3>=1.36,<2",
+        "confluent-kafka>=2.10,<3",
         "numba>=0.62,<0.70",
         "numpy>=2.0,<2.5",
         "orjson>=3.10,<4",
@@ -33,7 +34,10 @@ setup(
     ],
     extras_require={
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
+        "verify": ["duckdb>=1.2,<3"],
         "test": [
+            "aws-kinesis-agg>=1.2,<2",
+            "duckdb>=1.2,<3",
             "hypothesis>=6.100,<7",
             "moto[server]>=5.1,<6",
             "mypy>=1.15,<3",
@@ -44,7 +48,7 @@ setup(
             "types-psutil",
             "types-requests",
         ],
-        "cluster": ["confluent-kafka>=2.6,<3", "moto[server]>=5.1,<6", "psutil>=6,<8"],
+        "cluster": ["moto[server]>=5.1,<6", "psutil>=6,<8"],
         "benchmarks": ["stumpy>=1.14,<2"],
     },
 )

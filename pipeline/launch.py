@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
@@ -49,7 +50,7 @@ _RUNNERS = {
 }
 """Module in `runners` of each name that ``--runner`` takes; loaded when it is named."""
 
-Runner = Callable[[Callable[[beam.Pipeline], None], PipelineOptions], None]
+Runner = Callable[[Callable[[beam.Pipeline], None], PipelineOptions], Any]
 
 _NOISY_LOGGERS = (
     "apache_beam.io.filebasedsink",
@@ -78,11 +79,10 @@ def main(arguments: list[str]) -> int:
         if known.print_schema:
             print(json.dumps(job_schema(), indent=2))
             return 0
-        options, runner = _options(beam_arguments, list(vars(known)))
+        options, runner, run = _options(beam_arguments, list(vars(known)))
         job = _loaded_job(known.job)
         settings = _settings(known, endless=_goes_on(job, known.bounded, runner))
         _check(job, known.job, ends=settings.flush_every is None, overwrite=known.overwrite)
-        run = _runner(runner)
         _name(options, job, endless=settings.flush_every is not None)
         pipeline = beam.Pipeline(runner=DirectRunner(), options=options)  # to look at, not to run
         build(pipeline, job, settings)
@@ -96,7 +96,9 @@ def main(arguments: list[str]) -> int:
     for path in previous_output(job) if ends else ():
         FileSystems.delete([path])
     _make_folders(job)
-    run(partial(build, job=job, settings=settings), options)
+    started = run(partial(build, job=job, settings=settings), options)
+    if started is not None:  # a live job, which the cluster goes on with
+        print(f"{job.job} is {started.state} as job {started.id}")
     if ends and job.sinks.balance_path:
         return show.balance(Console(), job)
     show.places(Console(), job)
@@ -254,9 +256,13 @@ def _check_file_systems(job: Job, file: str) -> None:
             ) from None
 
 
-def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, str]:
-    """Beam's options, and the runner that they name."""
+def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, str, Runner]:
+    """Beam's options and those of the runner that they name; its module defines its own."""
     options = PipelineOptions(arguments)
+    runner = options.view_as(StandardOptions).runner or next(iter(_RUNNERS))
+    if runner not in _RUNNERS:
+        raise WrongUse(f"--runner={runner} is not known; allowed: {', '.join(_RUNNERS)}")
+    run = _runner(runner)
     left: list[str] = []
 
     def parse(parser: argparse.ArgumentParser) -> None:
@@ -264,14 +270,9 @@ def _options(arguments: list[str], own: list[str]) -> tuple[PipelineOptions, str
         left.extend(parser.parse_known_args(arguments)[1])
 
     beams = options.get_all_options(add_extra_args_fn=parse)
-    runner = options.view_as(StandardOptions).runner or next(iter(_RUNNERS))
-    if runner not in _RUNNERS:
-        raise WrongUse(f"--runner={runner} is not known; allowed: {', '.join(_RUNNERS)}")
-    if _RUNNERS[runner] != _DIRECT:  # its job server knows more options than Beam's Python does
-        left = [each for each in left if not each.startswith("--") or "=" not in each]
     if left:
         raise WrongUse(_unknown(left[0], [*own, *beams]))
-    return options, runner
+    return options, runner, run
 
 
 def _runner(name: str) -> Runner:

@@ -10,9 +10,10 @@ from pipeline.job_ends import END_WORDS
 from pipeline.job_errors import JobFileError, Mistake, Place, describe
 
 PATIENCE_SECONDS = 10.0
+"""How long the brokers may take to answer."""
 
 
-def check_reach(job: Job, file: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def check_reach(job: Job, file: str) -> None:
     """Ask for every topic and stream of the job; creates nothing.
 
     Parameters
@@ -21,8 +22,6 @@ def check_reach(job: Job, file: str, patience_seconds: float = PATIENCE_SECONDS)
         What is about to start.
     file : str
         The job file, for the messages.
-    patience_seconds : float
-        How long the brokers may take to answer.
 
     Raises
     ------
@@ -31,7 +30,7 @@ def check_reach(job: Job, file: str, patience_seconds: float = PATIENCE_SECONDS)
     """
     mistakes: list[Mistake] = []
     if topics := _ends(job, "kafka"):
-        mistakes += _kafka(job, topics, patience_seconds)
+        mistakes += _kafka(job, topics)
     for place, stream in _ends(job, "kinesis").items():
         mistakes += _kinesis(job, place, stream)
     if mistakes:
@@ -50,7 +49,7 @@ def _ends(job: Job, kind: str) -> dict[Place, str]:
     return ends
 
 
-def _kafka(job: Job, topics: dict[Place, str], patience_seconds: float) -> Iterator[Mistake]:
+def _kafka(job: Job, topics: dict[Place, str]) -> Iterator[Mistake]:
     from confluent_kafka import KafkaException
 
     cluster = kafka_cluster(job)
@@ -60,10 +59,10 @@ def _kafka(job: Job, topics: dict[Place, str], patience_seconds: float) -> Itera
         yield ("kafka",), str(error)
         return
     try:
-        known = admin.list_topics(timeout=patience_seconds).topics
+        known = admin.list_topics(timeout=PATIENCE_SECONDS).topics
     except KafkaException as error:
         servers = ", ".join(cluster.bootstrap_servers)
-        sentence = f"no answer from {servers} in {patience_seconds:g} s: {error.args[0].str()}"
+        sentence = f"no answer from {servers} in {PATIENCE_SECONDS:g} s: {error.args[0].str()}"
         yield ("kafka", "bootstrap_servers"), sentence
         return
     for place, topic in topics.items():

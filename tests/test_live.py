@@ -58,8 +58,8 @@ sinks:
   alerts: {{path: {folder}/alerts}}
   lake: {{path: {folder}/lake}}
 """
-MINUTES, ITEMS, START = 90, 3, 1_724_932_800
-SPIKE = 60
+MINUTES, ITEMS, START = 240, 3, 1_724_932_800
+SPIKE = 200
 TOPICS: dict[str, list[bytes]] = {}
 """What the pipeline wrote; it runs in this process."""
 
@@ -97,8 +97,9 @@ class FromStream(beam.PTransform):
         assert not bounded
 
     def expand(self, begin):
-        stream, newest, lines, position = test_stream.TestStream(), 0, records(), 0
-        for size in np.random.default_rng(7).integers(1, 60, 100):
+        stream, lines, position = test_stream.TestStream(), records(), 0
+        newest = passed = 0
+        for size in np.random.default_rng(7).integers(1, 120, 100):
             part = lines[position : position + int(size)]
             if not part:
                 break
@@ -106,7 +107,10 @@ class FromStream(beam.PTransform):
             newest = max(newest, *times)
             batch = Batch("kafka://in/0", position, 0, False, START * MICROSECONDS, b"", part)
             element = beam.window.TimestampedValue(tuple(batch), Timestamp(min(times)))
-            stream = stream.add_elements([element]).advance_watermark_to(Timestamp(newest - 120))
+            stream = stream.add_elements([element])
+            if newest > passed:
+                stream = stream.advance_watermark_to(Timestamp(newest - 120))
+            passed = newest
             position += len(part)
         return begin | stream.advance_watermark_to_infinity()
 

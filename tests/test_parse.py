@@ -9,6 +9,8 @@ from collections import Counter
 
 import apache_beam as beam
 import pytest
+from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -382,9 +384,10 @@ FORMATS = {
 def test_any_payload_is_used_or_dead_once_for_each_detector(payloads, form, time_format, header):
     detectors = FORMATS[time_format]
     batch = batch_of(*payloads, header=header)
-    tagged = list(ParseFn(form, detectors, clock=lambda: NOW / 1e6).process(tuple(batch)))
+    fn = ParseFn(form, detectors, clock=lambda: NOW / 1e6)
+    tagged = list(fn.process(tuple(batch), MIN_TIMESTAMP))
     letters = [json.loads(e.value) for e in tagged if getattr(e, "tag", "") == parse.DEAD]
-    blocks = [decode_block(e[1]) for e in tagged if not isinstance(e, beam.pvalue.TaggedOutput)]
+    blocks = [decode_block(each.value[1]) for each in fn.finish_bundle()]
     tally = Counter()
     for element in tagged:
         if getattr(element, "tag", "") == parse.TALLY:
@@ -400,3 +403,38 @@ def test_any_payload_is_used_or_dead_once_for_each_detector(payloads, form, time
     for each in letters:
         assert base64.b64decode(each["payload"]) == payloads[each["position"]]
         assert each["reason"]
+
+
+def test_the_batches_of_a_bundle_become_one_block_a_series():
+    detectors = (Fields("d", "v", ("p",), "t", "unix_s"),)
+
+    def batch(first, *rows):
+        payloads = [json.dumps({"t": t, "v": v, "p": p}).encode() for t, v, p in rows]
+        return tuple(Batch("kafka://in/0", first, 0, False, 0, b"", payloads))
+
+    fn = ParseFn("json", detectors, clock=lambda: NOW / 1e6)
+    for _ in range(2):  # what a bundle that failed had gathered is in none of the next
+        fn.start_bundle()
+        beside = [
+            *fn.process(batch(0, (60, 1.5, "a"), (61, 2.5, "b")), Timestamp(50)),
+            *fn.process(batch(2, (59, 3.5, "a"), (62, 4.5, "a")), Timestamp(40)),
+        ]
+    assert all(isinstance(each, beam.pvalue.TaggedOutput) for each in beside)
+    elements = list(fn.finish_bundle())
+    blocks = {b.series.dimensions[0][1]: b for b in (decode_block(e.value[1]) for e in elements)}
+    assert [e.timestamp for e in elements] == [Timestamp(40)] * 2
+    assert blocks["a"].values.tolist() == [1.5, 3.5, 4.5]
+    assert blocks["a"].times.tolist() == [60_000_000, 59_000_000, 62_000_000]
+    assert blocks["b"].values.tolist() == [2.5]
+    assert not list(fn.finish_bundle())
+
+
+def test_a_long_bundle_gives_out_blocks_on_its_way(monkeypatch):
+    monkeypatch.setattr(parse, "MOST_GATHERED_POINTS", 2)
+    fn = ParseFn("number", (Fields("d", "value", time_format="counter"),))
+    given = []
+    for first in (0, 1, 2):
+        batch = tuple(Batch("f", first, 0, False, 0, b"", [b"1"]))
+        given += [e for e in fn.process(batch, MIN_TIMESTAMP) if isinstance(e, WindowedValue)]
+    given += fn.finish_bundle()
+    assert [len(decode_block(e.value[1]).times) for e in given] == [2, 1]

@@ -8,6 +8,9 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import metrics
 from transforms.dead_letter import DeadLetter, dead_letter_line
@@ -34,6 +37,7 @@ from transforms.records import (
     Integers,
     Series,
     encode_block,
+    join_blocks,
 )
 
 DEAD, TALLY = "dead", "tally"
@@ -41,6 +45,8 @@ MOST_PAYLOAD_BYTES = 262_144
 """A larger payload is refused: no record of one measurement is so large."""
 Piece = tuple[Integers, Floats, Integers]
 Lists = tuple[list[int], list[float], list[int]]
+MOST_GATHERED_POINTS = 32_768
+"""Points of several batches are gathered up to so many, a batch of a file."""
 _QUICK_LEAST = 512
 """So many payloads are not taken apart further to look for what is wrong with them."""
 _QUICK_PARTS = 8
@@ -190,8 +196,34 @@ def _series(fields: Fields, names: tuple[str, ...]) -> Series:
     return Series(fields.detector, fields.measure, dimensions)
 
 
+class _Gathered:
+    """Blocks of several batches, one a series, and a time that none of their records is behind."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[Series, bool], list[Block]] = {}
+        self._since = MAX_TIMESTAMP
+        self.points = 0
+
+    def add(self, blocks: list[Block], since: Timestamp) -> None:
+        """Take in the blocks of a batch whose element has the timestamp ``since``."""
+        self._since = min(self._since, since)
+        for block in blocks:
+            self.points += len(block.times)
+            self._blocks.setdefault((block.series, block.history), []).append(block)
+
+    def elements(self) -> Iterator[WindowedValue]:
+        """(series key, block as bytes) of each series."""
+        for blocks in self._blocks.values():
+            whole = blocks[0] if len(blocks) == 1 else join_blocks(blocks)
+            element = (whole.series.key, encode_block(whole))
+            yield WindowedValue(element, self._since, (GlobalWindow(),))
+
+
 class ParseFn(beam.DoFn):
     """Batches into (series key, block as bytes); `DEAD` and `TALLY` beside.
+
+    The blocks of a bundle's batches are put together, so that a series is one element of it: on a
+    live stream batches are small, and an element costs the stateful step more than its points do.
 
     Parameters
     ----------
@@ -212,14 +244,22 @@ class ParseFn(beam.DoFn):
         self._format = payload_format
         self._detectors = detectors
         self._clock = clock
+        self._gathered = _Gathered()
 
-    def process(self, batch: tuple[Any, ...]) -> Iterator[Any]:
+    def start_bundle(self) -> None:
+        """Forget what a failed bundle left."""
+        self._gathered = _Gathered()
+
+    def process(
+        self, batch: tuple[Any, ...], timestamp: Timestamp = beam.DoFn.TimestampParam
+    ) -> Iterator[Any]:
         """Parse a batch."""
         batch = Batch(*batch)
         now = int(self._clock() * MICROSECONDS)
         blocks, dead = parse_batch(batch, self._format, self._detectors, now)
-        for block in blocks:
-            yield block.series.key, encode_block(block)
+        self._gathered.add(blocks, timestamp)
+        if self._gathered.points >= MOST_GATHERED_POINTS:
+            yield from self.finish_bundle()
         for letter in dead:
             line = dead_letter_line(batch, letter, "parse")
             yield beam.pvalue.TaggedOutput(DEAD, line)
@@ -232,3 +272,8 @@ class ParseFn(beam.DoFn):
             counters = {"read": len(batch.payloads), "dead": refused}
             for counter, number in counters.items():
                 yield beam.pvalue.TaggedOutput(TALLY, (fields.detector, counter, number))
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Give out what is left."""
+        gathered, self._gathered = self._gathered, _Gathered()
+        yield from gathered.elements()

@@ -135,6 +135,17 @@ class Block:
         return cls(series, none, np.empty(0), none, until=until)
 
 
+def join_blocks(blocks: Sequence[Block]) -> Block:
+    """Blocks of one series, none of them a mark, as one; in the order given."""
+    return Block(
+        blocks[0].series,
+        np.concatenate([block.times for block in blocks]),
+        np.concatenate([block.values for block in blocks]),
+        np.concatenate([block.ids for block in blocks]),
+        blocks[0].history,
+    )
+
+
 _BLOCK_HEAD = struct.Struct("<2sBBIIq")
 _BLOCK_MAGIC = b"B1"
 _HISTORY, _MARK = 1, 2

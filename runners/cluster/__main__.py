@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from runners.cluster.local_cluster import PORTS, Cluster, ClusterError, Settings
+from runners.cluster.local_cluster import PARTS, Cluster, ClusterError, Settings
 from runners.cluster.server import ServerFailed
 from runners.downloads import DownloadFailed
 
@@ -48,26 +48,34 @@ def _parser() -> argparse.ArgumentParser:
         word.add_argument(
             "--folder", type=Path, default=Path(".cluster"), help="default: %(default)s"
         )
-    start.add_argument("--parts", help=f"of {','.join(PORTS)} (default: all)")
-    names = ", ".join(name for part in PORTS.values() for name in part)
+    start.add_argument("--parts", help=f"of {','.join(PARTS)} (default: all)")
+    start.add_argument("--task_managers", type=int, metavar="N", help="default: 1")
+    start.add_argument("--slots", type=int, metavar="N", help="of each TaskManager (default: 2)")
+    start.add_argument(
+        "--prometheus",
+        action="store_true",
+        default=None,
+        help="Flink's metrics for Prometheus; listens on all interfaces of this machine",
+    )
     start.add_argument(
         "--port",
         action="append",
         metavar="NAME=PORT",
-        help=f"listen there; names: {names} (default: ports that are free)",
+        help="kafka=9092, aws=5000, flink=8081, ... (default: ports that are free)",
     )
     return parser
 
 
 def _settings(known: argparse.Namespace) -> Settings | None:
     """What was asked for; None, which goes on with what is there, if nothing was."""
-    given: dict[str, object] = {}
+    names = ("task_managers", "slots", "prometheus")
+    given = {name: getattr(known, name) for name in names if getattr(known, name) is not None}
     if known.parts is not None:
         given["parts"] = tuple(part for part in known.parts.split(",") if part)
     if known.port is not None:
         given["ports"] = dict(_port(word) for word in known.port)
     is_new = not (known.folder / "cluster.json").exists()
-    return Settings(**given) if given or is_new else None  # type: ignore[arg-type]
+    return Settings(**given) if given or is_new else None
 
 
 def _port(word: str) -> tuple[str, int]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 
 from runners.cluster.aws_server import aws_server
+from runners.cluster.flink_servers import job_manager, task_manager
 from runners.cluster.kafka_broker import kafka_broker
 from runners.cluster.server import Server, is_free
 
-PORTS = {"kafka": ("kafka", "kafka_controller"), "aws": ("aws",)}
-"""The parts, and the names of the ports of each; the first is the one that clients use."""
+PARTS = ("kafka", "aws", "flink")
 _FREE = range(20_000, 32_000)
 """Below what systems give to outgoing connections, so that a server that was killed finds its port
 free when it starts again."""
@@ -31,9 +31,16 @@ class Settings:
     Parameters
     ----------
     parts
-        Of those in `PORTS`.
+        Of `PARTS`.
     ports
-        By the names in `PORTS`; those not named are picked.
+        By `port_names`; those not named are picked.
+    task_managers
+        Flink's TaskManagers, each a process.
+    slots
+        Task slots of each: how many pipelines of work run in it side by side.
+    prometheus
+        Whether Flink's servers show their metrics to Prometheus. Off, as Flink's reporter listens
+        on all interfaces of the machine and cannot be told otherwise.
 
     Raises
     ------
@@ -41,25 +48,43 @@ class Settings:
         If a value is not allowed.
     """
 
-    parts: tuple[str, ...] = tuple(PORTS)
+    parts: tuple[str, ...] = PARTS
     ports: Mapping[str, int] = field(default_factory=dict)
+    task_managers: int = 1
+    slots: int = 2
+    prometheus: bool = False
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.parts) - set(PORTS))
+        unknown = sorted(set(self.parts) - set(PARTS))
         if unknown or not self.parts:
             got = ", ".join(unknown) or "none"
-            raise ClusterError(f"parts must be of {', '.join(PORTS)}; got {got}")
-        names = [name for part in self.parts for name in PORTS[part]]
+            raise ClusterError(f"parts must be of {', '.join(PARTS)}; got {got}")
+        for name in ("task_managers", "slots"):
+            if getattr(self, name) < 1:
+                raise ClusterError(f"{name} must be >= 1, got {getattr(self, name)}")
+        names = self.port_names()
         for name, port in self.ports.items():
             if name not in names:
                 raise ClusterError(f"port {name}={port}: name must be of {', '.join(names)}")
             if not 0 < port < 1 << 16:
                 raise ClusterError(f"port {name} must be 1 to 65535, got {port}")
 
+    def port_names(self) -> list[str]:
+        """Names of all ports; each part's first one, named as the part, is for its clients."""
+        names: list[str] = [name for name in PARTS if name in self.parts]
+        if "kafka" in self.parts:
+            names.append("kafka_controller")
+        if "flink" in self.parts:
+            numbers = range(1, self.task_managers + 1)
+            names += ["flink_rpc", *(f"task_manager_{i}" for i in numbers)]
+            if self.prometheus:
+                names += ["prometheus", *(f"prometheus_{i}" for i in numbers)]
+        return names
+
     def with_all_ports(self) -> Settings:
         """The same with a free port wherever none was named."""
         ports = dict(self.ports)
-        for name in (name for part in self.parts for name in PORTS[part]):
+        for name in self.port_names():
             ports.setdefault(name, _free_port(ports.values()))
         return replace(self, ports=ports)
 
@@ -153,6 +178,16 @@ class Cluster:
         """S3, Kinesis, Glue and SNS; the endpoint URL is its address after ``http://``."""
         return self._named("aws")
 
+    @property
+    def job_manager(self) -> Server:
+        """Flink's JobManager; its address is what ``--flink_master`` takes."""
+        return self._named("job-manager")
+
+    @property
+    def task_managers(self) -> list[Server]:
+        """Flink's TaskManagers."""
+        return [server for server in self.servers if server.name.startswith("task-manager-")]
+
     def _named(self, name: str) -> Server:
         for server in self.servers:
             if server.name == name:
@@ -177,6 +212,21 @@ def _servers(folder: Path, settings: Settings | None) -> list[Server]:
         servers.append(kafka_broker(folder / "kafka", ports["kafka"], ports["kafka_controller"]))
     if "aws" in settings.parts:
         servers.append(aws_server(folder / "aws", ports["aws"]))
+    if "flink" in settings.parts:
+        rest, rpc = ports["flink"], ports["flink_rpc"]
+        flink = folder / "flink"
+        shown = ports.get("prometheus")
+        servers.append(job_manager(flink / "job-manager", rest, rpc, shown))
+        for i in range(1, settings.task_managers + 1):
+            server = task_manager(
+                flink / f"task-manager-{i}",
+                ports[f"task_manager_{i}"],
+                rest=rest,
+                rpc=rpc,
+                slots=settings.slots,
+                prometheus=ports.get(f"prometheus_{i}"),
+            )
+            servers.append(server)
     return servers
 
 

@@ -6,6 +6,7 @@ Credentials are never part of a pipeline: each worker finds its own (environment
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -92,20 +93,22 @@ def is_denied(error: BaseException) -> bool:
     )
 
 
-def retrying(logger: logging.Logger, patience_seconds: float = PATIENCE_SECONDS) -> Retrying:
-    """Call again what fails for a while, with growing random pauses; then raise what it raised.
+def retrying(
+    logger: logging.Logger, passes: Callable[[BaseException], bool] = is_passing
+) -> Retrying:
+    """Call again what fails, for five minutes with growing random pauses; then raise its error.
 
     Parameters
     ----------
     logger : logging.Logger
         Is told of each failure that is tried again.
-    patience_seconds : float
-        No try is started later than this after the first.
+    passes : callable
+        Whether to try again after an error.
     """
     return Retrying(
-        retry=retry_if_exception(is_passing),
+        retry=retry_if_exception(passes),
         wait=wait_random_exponential(multiplier=0.5, max=MOST_WAIT_SECONDS),
-        stop=stop_after_delay(patience_seconds),
+        stop=stop_after_delay(PATIENCE_SECONDS),
         before_sleep=before_sleep_log(logger, logging.WARNING),
         reraise=True,
     )

@@ -1,0 +1,61 @@
+"""Beam's unbounded source with settings that come from the job, not from the savepoint.
+
+Beam writes the source object into every checkpoint and reads it back from there, so brokers kept in
+it could never be changed: a job that goes on from a savepoint would look for the old ones. Here the
+source is a name and a share; the settings travel in the step, which a new job brings along.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io import unbounded_source
+from apache_beam.io.unbounded_source import UnboundedSource
+
+POLL_SECONDS = 0.1
+"""How soon a reader that found nothing looks again: a lower bound of the latency."""
+READ_SECONDS = 0.5
+"""A busy reader ends its bundle after so long: the watermark moves only between bundles."""
+
+_BUNDLE = threading.local()
+
+
+class ReadUnbounded(beam.PTransform):
+    """The elements of an unbounded source, without end.
+
+    Parameters
+    ----------
+    source : UnboundedSource
+        Small, and of the same shape in every version: it is in each savepoint.
+    settings : object
+        What `bundle_settings` gives while a reader is made; pickled with the job alone.
+    """
+
+    def __init__(self, source: UnboundedSource, settings: object) -> None:
+        super().__init__()
+        self._source = source
+        self._settings = settings
+
+    def expand(self, begin: Any) -> Any:
+        """Create the source, read it."""
+        read = beam.ParDo(_ReadFn(self._settings))
+        return begin | "Source" >> beam.Create([self._source]) | "Read" >> read
+
+
+def bundle_settings() -> Any:
+    """The settings of the step whose bundle this thread works on."""
+    return _BUNDLE.settings
+
+
+# Beam has no public way to give a reader anything that is not in the source: `create_reader` gets
+# no options. The version of Beam is pinned, and a test reads a source through this.
+class _ReadFn(unbounded_source._ReadFromUnboundedSourceDoFn):  # noqa: SLF001
+    def __init__(self, settings: object) -> None:
+        super().__init__(POLL_SECONDS, max_read_time_seconds=READ_SECONDS)
+        self._settings = settings
+
+    def start_bundle(self) -> None:
+        """Show the settings to readers that are made in this bundle, on this thread."""
+        _BUNDLE.settings = self._settings
