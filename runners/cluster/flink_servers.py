@@ -26,7 +26,7 @@ _JOB_MANAGER_JVM = ("-Xms128m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m", "-XX:+U
 _TASK_MANAGER_JVM = (
     "-Xms128m",
     "-Xmx512m",  # framework.heap + task.heap
-    "-XX:MaxDirectMemorySize=448m",  # framework.off-heap + task.off-heap + network
+    "-XX:MaxDirectMemorySize=512m",  # framework.off-heap + task.off-heap + network
     "-XX:MaxMetaspaceSize=256m",
     "-XX:+UseSerialGC",
 )
@@ -36,8 +36,9 @@ _TASK_MANAGER_SIZES = {
     "taskmanager.memory.task.heap.size": "384m",
     "taskmanager.memory.framework.off-heap.size": "128m",
     "taskmanager.memory.task.off-heap.size": "256m",  # channels to the Python workers
-    "taskmanager.memory.network.min": "64m",
-    "taskmanager.memory.network.max": "64m",
+    "taskmanager.memory.network.min": "128m",
+    "taskmanager.memory.network.max": "128m",
+    "taskmanager.network.sort-shuffle.min-buffers": 64,  # of a bounded job, for each partition
     "taskmanager.memory.managed.size": "256m",  # RocksDB
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "192m",
