@@ -86,9 +86,10 @@ def payloads_of(data: bytes) -> list[bytes]:
     if hashlib.md5(message, usedforsecurity=False).digest() != digest:
         return [data]
     try:
-        return [each.data for each in _AggregatedRecord.FromString(message).records]
+        found = _AggregatedRecord.FromString(message)
     except DecodeError:
         return [data]
+    return [each.data for each in found.records] if found.IsInitialized() else [data]
 
 
 def batches(

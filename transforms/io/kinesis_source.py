@@ -174,8 +174,6 @@ class KinesisReader(UnboundedReader):
         )
         self._finished = set(mark.finished)
         self._reading: dict[str, _Reading] = {}
-        self._held: set[str] = set()
-        """Children of a finished parent, which wait for their other parent."""
         self._listing = _Listing()
         self._pending: deque[Taken] = deque()
         self._current: tuple[Taken, Timestamp] | None = None
@@ -296,7 +294,7 @@ class KinesisReader(UnboundedReader):
         if shard.is_idle:
             self._watermark.caught_up(shard.id, shard.stands)
         reading = self._reading.values()
-        if self._held or not all(each.is_idle and each.ended is None for each in reading):
+        if not all(each.is_idle and each.ended is None for each in reading):
             self._watermark.stirred()
         else:
             self._watermark.quiet(int(min(each.asked for each in reading) * MICROSECONDS))
@@ -317,10 +315,10 @@ class KinesisReader(UnboundedReader):
                 " than the stream's retention. Records may be lost: keep them longer, and start"
                 " the job without its savepoint to read what is left"
             )
-        over = [
+        over = [  # a list that was asked for earlier may not have the children yet
             shard
             for shard in self._reading.values()
-            if shard.ended is not None and shard.ended <= listing.asked and not shard.waiting
+            if shard.ended is not None and shard.ended <= listing.asked
         ]
         self._finished = {each for each in self._finished if each in listed}
         self._finished.update(shard.id for shard in over)
@@ -330,18 +328,15 @@ class KinesisReader(UnboundedReader):
         for done in over:  # after its children are watched: the watermark must not get past them
             del self._reading[done.id]
             self._watermark.drop(done.id)
+        if any(shard.ended is not None for shard in self._reading.values()):
+            listing.due = listing.asked
         listing.is_known = True
 
     def _meet(self, shard: Shard, listed: dict[str, Shard]) -> None:
         """Begin a shard if its parents were read to their end."""
-        finished = [parent in self._finished for parent in shard.parents if parent in listed]
-        if any(finished) or all(finished):
-            if shard.id not in self._held:
-                self._watermark.add(shard.id)
-            self._held.add(shard.id)
-        if all(finished):
-            self._held.discard(shard.id)
+        if all(parent in self._finished for parent in shard.parents if parent in listed):
             self._reading[shard.id] = _Reading(shard.id, Reached())
+            self._watermark.add(shard.id)
 
     def _try_later(self, what: _Reading | _Listing, error: BaseException, action: str) -> None:
         passes(error, self._settings.stream, action)
