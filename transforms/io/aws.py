@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 300
 """How long a service may refuse before the job fails: longer than its usual outages."""
 MOST_WAIT_SECONDS = 15
 _NETWORK = (ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError)
-_SERVER_ERROR = 500
+_SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
 _PASSING_CODES = frozenset(
     {
         "ConditionalRequestConflict",
@@ -82,7 +82,9 @@ def _status_of(error: ClientError) -> int:
 def is_passing(error: BaseException) -> bool:
     """Whether it may be over soon: the network, an overloaded or a failing service."""
     if isinstance(error, ClientError):
-        return code_of(error) in _PASSING_CODES or _status_of(error) >= _SERVER_ERROR
+        status = _status_of(error)
+        is_failing = status >= _SERVER_ERROR and status != _NOT_IMPLEMENTED
+        return is_failing or code_of(error) in _PASSING_CODES
     return isinstance(error, _NETWORK)
 
 
