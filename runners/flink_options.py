@@ -11,6 +11,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
+    JobServerOptions,
     PipelineOptions,
     PortableOptions,
     StandardOptions,
@@ -25,6 +26,11 @@ _ROOT = Path(__file__).parent.parent
 BUNDLE_ELEMENTS = 5000
 BUNDLE_MILLIS = 500
 CHECKPOINT_MILLIS = 10_000
+_JOB_SERVER_JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
+"""It lives for seconds, to translate one graph."""
+_WORKER_MILLIS = 60_000
+"""A worker waits so long for the next step of its job. A bounded job runs its steps one after the
+other, and would start new workers for each."""
 
 
 class FlinkOptions(PipelineOptions):
@@ -77,6 +83,9 @@ def set_defaults(options: PipelineOptions, cluster: dict[str, Any] | None) -> No
     if "max_cache_memory_usage_mb" not in given:
         # each value put into Beam's cache is measured by a walk through all it refers to
         options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0
+    server = options.view_as(JobServerOptions)
+    if not server.job_server_jvm_properties and cluster is not None:
+        server.job_server_jvm_properties = _JOB_SERVER_JVM
     if cluster is not None:
         _fit_to(cluster, options, given)
 
@@ -98,6 +107,8 @@ def _fit_to(cluster: dict[str, Any], options: PipelineOptions, given: dict[str, 
         return
     portable.environment_type = "PROCESS"
     portable.environment_config = json.dumps(_worker(options.view_as(FlinkOptions)))
+    if "environment_cache_millis" not in given:
+        portable.environment_cache_millis = _WORKER_MILLIS
     if "sdk_worker_parallelism" not in given:
         # one process for each slot in use: a Python process uses one core
         slots = cluster["slots-total"] // max(1, cluster["taskmanagers"])
