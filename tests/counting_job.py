@@ -2,7 +2,8 @@
 
 Records count up: record n belongs to series ``n % SERIES``, its event time is ``n / 100`` seconds.
 Every two seconds of event time a timer folds a series' waiting records into a chained hash, and a
-line tells the hash. A record that is lost, comes twice or in another window changes all lines after.
+line tells the hash. A record that is lost, comes twice or in another window changes all later
+lines.
 """
 
 from __future__ import annotations
@@ -68,19 +69,18 @@ class MarkCoder(coders.Coder):
 
 
 class Reader(UnboundedReader):
-    """As fast as the clock, from where it starts; the watermark follows the records."""
+    """As fast as the clock, and catching up after an interruption; the watermark follows it."""
 
-    def __init__(self, following, total):
+    def __init__(self, following, total, since):
         self._next = following
-        self._first = following
         self._total = total
-        self._since = time.monotonic()
+        self._since = since
 
     def start(self):
         return self.advance()
 
     def advance(self):
-        due = self._first + (time.monotonic() - self._since) * RECORDS_A_SECOND
+        due = (time.time() - self._since) * RECORDS_A_SECOND
         if self._next >= min(due, self._total):
             return False
         self._next += 1
@@ -104,12 +104,14 @@ class Reader(UnboundedReader):
 class Source(UnboundedSource):
     def __init__(self, total):
         self._total = total
+        self._since = time.time()
 
     def split(self, desired_num_splits, options=None):
         return [self]
 
     def create_reader(self, options, checkpoint_mark):
-        return Reader(checkpoint_mark.following if checkpoint_mark else 0, self._total)
+        following = checkpoint_mark.following if checkpoint_mark else 0
+        return Reader(following, self._total, self._since)
 
     def get_checkpoint_mark_coder(self):
         return MarkCoder()
@@ -196,5 +198,5 @@ def lines(folder):
     """All lines, whole ones only: a worker that is killed may leave half of one."""
     found = []
     for file in Path(folder).iterdir():
-        found += [line[:-1] for line in file.open() if line.endswith("\n")]
+        found += file.read_text().split("\n")[:-1]
     return found

@@ -37,8 +37,9 @@ class Broker:
         self.seconds = 0.0
         self.logs = {number: {} for number in range(partitions)}
         self.ends = dict.fromkeys(self.logs, 0)
-        self.is_away = False
+        self.is_away = self.is_slow = False
         self.asked = []
+        self.unanswered = []
 
     def clock(self):
         return 1_700_000_000.0 + self.seconds
@@ -59,6 +60,12 @@ class Broker:
 
     def write_marker(self, partition):
         self.ends[partition] += 1
+
+    def answer(self):
+        """Answer what was asked while it was slow, with what was true then."""
+        self.is_slow = False
+        for future, value in self.unanswered:
+            future.set_result(value)
 
 
 class Consumer:
@@ -122,7 +129,10 @@ class Topic:
         future = Future()
         if self.broker.is_away:
             value = None
-        future.set_result(value)
+        if self.broker.is_slow:
+            self.broker.unanswered.append((future, value))
+        else:
+            future.set_result(value)
         return future
 
     def ask_partitions(self):

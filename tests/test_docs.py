@@ -17,12 +17,12 @@ import yaml
 from detectors.calibration import MOST_LEARNT_DECADES, score_of
 from detectors.model import DETECTORS, ModelSpec, SeriesModel
 from detectors.thresholds import THRESHOLDS
-from pipeline import launch
+from pipeline import launch, verify
 from pipeline.endpoints import LAKE_TABLES
 from pipeline.job import load_job
 from pipeline.specs import model_parameters
 from transforms import fields as record_fields
-from transforms import parse, schema
+from transforms import metrics, parse, schema
 from transforms.aggregate import rows_of_points
 from transforms.balance import COUNTERS
 from transforms.flatten import table_of
@@ -335,6 +335,22 @@ def test_every_option_is_explained():
     for name, action in options.items():
         if action.type is int:
             assert told[name] == str(action.default)
+
+
+def test_every_metric_is_explained():
+    told = [(code(name), kind) for name, kind, _ in table(section(OPERATIONS, "Metrics"))]
+    kinds = {
+        "counter": metrics.COUNTERS,
+        "distribution": metrics.DISTRIBUTIONS,
+        "gauge": metrics.GAUGES,
+    }
+    assert told == [(name, kind) for kind, names in kinds.items() for name in names]
+
+
+def test_every_option_of_verify_is_explained():
+    told = [code(name) for name, _ in table(section(OPERATIONS, "Are two runs equal?"))]
+    options = [action.option_strings for action in verify._parser()._actions]
+    assert sorted(told) == sorted(each[-1] for each in options if each and "-h" not in each)
 
 
 def test_the_code_examples_of_operations_compile():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from functools import partial
@@ -16,7 +17,11 @@ from runners import flink
 from runners.cluster.local_cluster import Cluster, Settings
 from runners.flink_rest import JobManager
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Beam leaves the pipe from its job server to the garbage collector
+    pytest.mark.filterwarnings("ignore:unclosed file <_io.BufferedReader:ResourceWarning"),
+]
 SECONDS = 240
 """Patience: a fresh worker imports Beam, which takes long on a busy machine."""
 
@@ -54,7 +59,9 @@ def start(cluster, folder, *more):
         "--checkpointing_interval=2000",
         *more,
     ]
-    return flink.run(partial(counting_job.build, folder=folder), PipelineOptions(options))
+    job = flink.run(partial(counting_job.build, folder=folder), PipelineOptions(options))
+    gc.collect()  # see the mark above
+    return job
 
 
 def windows_of(folder):
@@ -82,6 +89,7 @@ def test_no_interruption_changes_a_result(cluster, tmp_path, monkeypatch):
     assert len(workers(tmp_path)) == 1
 
     # metrics of Beam are metrics of Flink
+    until(lambda: manager.metrics(job, "counting.records"), "no metrics")  # fetched now and then
     (records,) = manager.metrics(job, "counting.records").values()
     assert records[0] > 0
     assert manager.metrics(job, "counting.newest")

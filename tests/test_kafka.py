@@ -252,6 +252,14 @@ def test_a_bounded_read_starts_where_it_says(topics):
 
 
 @pytest.mark.integration
+def test_a_bounded_read_of_a_topic_that_is_not_there_fails(topics):
+    pipeline = beam.Pipeline(runner=RUNNER)
+    pipeline | read(topics.cluster, "nowhere", bounded=True)
+    with pytest.raises(Exception, match="topic nowhere at .* UNKNOWN_TOPIC_OR_PART"):
+        pipeline.run()
+
+
+@pytest.mark.integration
 def test_a_killed_broker_is_waited_for_and_nothing_is_lost(topics):
     topics.make("killed", 2)
     reader = topics.reader("killed")

@@ -220,7 +220,7 @@ class Dying(LocalStore):
         super().replace(path, data, known)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     cuts=st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=5),
     deaths=st.lists(st.integers(0, 3), max_size=5),
@@ -263,9 +263,9 @@ def test_a_worker_that_was_overtaken_looks_again(tmp_path):
 
 def test_layouts_never_meet():
     at = f"{DAY} 13:47:59.5"
-    stems = {Layout(b * MINUTE, s).stem(at, b"") for b in (1, 5, 10) for s in (1, 2)}
+    stems = {Layout(b * MINUTE, s).stem(at, 0) for b in (1, 5, 10) for s in (1, 2)}
     assert len(stems) == 6
-    stem = Layout(5 * MINUTE, 2).stem(at, b"")
+    stem = Layout(5 * MINUTE, 2).stem(at, 0)
     assert stem.startswith(f"date={DAY}/134500-300s-0")
     assert bucket_of(stem) == (MIDNIGHT + 825 * MINUTE, MIDNIGHT + 830 * MINUTE)
 
@@ -275,7 +275,7 @@ def test_layouts_never_meet():
 )
 def test_due_times_are_aligned_and_never_before_the_row(second, seconds, offset):
     time = f"{DAY} {second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
-    stem = Layout(seconds * 1_000_000, 1).stem(time, b"")
+    stem = Layout(seconds * 1_000_000, 1).stem(time, 0)
     start, end = bucket_of(stem)
     assert start <= MIDNIGHT + second * 1_000_000 < end
     due = due_time(stem, end + offset)

@@ -49,7 +49,7 @@ class ReadKafka(beam.PTransform):
     idle_after : int
         How long the whole topic is quiet before the watermark goes on with the clock, microseconds.
     splits : int or None
-        Readers side by side; fixed with the first start. None: what the runner wants, at most 8.
+        Readers side by side; fixed with the first start. None: what the runner wants, at most 4.
     bounded : bool
         Read up to the ends as they are when it starts, then end; for the Direct runner.
 
@@ -116,7 +116,7 @@ class _PartitionsFn(beam.DoFn):
         topic = Topic(settings.cluster, name)
         partitions = topic.partitions(topic.ask_partitions())
         if partitions is None:
-            raise _unanswered(settings)
+            raise _unanswered(settings, topic)
         ends = _offsets(settings, topic, topic.ask_ends(partitions))
         first = ends
         if settings.start == "earliest":
@@ -131,13 +131,13 @@ class _PartitionsFn(beam.DoFn):
 def _offsets(settings: KafkaSettings, topic: Topic, asked: Question) -> dict[int, int]:
     found = topic.offsets(asked)
     if found is None:
-        raise _unanswered(settings)
+        raise _unanswered(settings, topic)
     return found
 
 
-def _unanswered(settings: KafkaSettings) -> ReadFailed:
+def _unanswered(settings: KafkaSettings, topic: Topic) -> ReadFailed:
     servers = ", ".join(settings.cluster.bootstrap_servers)
-    return ReadFailed(f"topic {settings.topic} at {servers} could not be read: see the log above")
+    return ReadFailed(f"topic {topic.name} at {servers} could not be read: {topic.error}")
 
 
 class _ReadPartitionFn(beam.DoFn):

@@ -28,7 +28,7 @@ from transforms.io.unbounded import bundle_settings
 from transforms.records import MICROSECONDS
 from transforms.watermark import EventTimes, SplitWatermark
 
-MOST_SPLITS = 8
+MOST_SPLITS = 4
 """Of a job that says nothing: each has a consumer, whether it has a partition or not."""
 DISCOVER_SECONDS = 10.0
 LOOK_SECONDS = 0.5
@@ -270,7 +270,7 @@ class KafkaReader(UnboundedReader):
 
     def _look(self) -> Iterator[None]:
         """Find out which partitions are idle, and whether the whole topic is."""
-        settled: dict[int, tuple[int, float]] = {}
+        settled: dict[tuple[int, int], float] = {}
         known: dict[int, int] = {}
         is_idle = False
         while True:
@@ -286,18 +286,18 @@ class KafkaReader(UnboundedReader):
                 settled, is_idle = {}, False
                 self._watermark.stirred()
                 continue
-            for partition in own:
-                if self._is_settled(partition, ends[partition], settled, asked_at):
-                    self._watermark.caught_up(partition, stands)
-            was_idle, is_idle = (
-                is_idle,
-                all(
-                    each in settled and asked_at - settled[each][1] >= SETTLED_SECONDS
-                    for each in self._given
-                ),
-            )
+            # where a partition has been at its end, and since when
+            places = [(each, self._given[each]) for each in own if self._given[each] >= ends[each]]
+            settled = {place: settled.get(place, asked_at) for place in places}
+            idle = {
+                partition
+                for (partition, _), since in settled.items()
+                if asked_at - since >= SETTLED_SECONDS
+            }
+            for partition in idle:
+                self._watermark.caught_up(partition, stands)
+            was_idle, is_idle = is_idle, idle >= self._given.keys()
             if not (was_idle and is_idle):
-                self._watermark.stirred()
                 continue
             moved = {each: ends[each] for each in others if ends[each] != known.get(each, 0)}
             if not moved:
@@ -306,17 +306,6 @@ class KafkaReader(UnboundedReader):
             self._watermark.stirred()
             self._watermark.peeked((yield from self._tail.peek(moved)))
             known.update(moved)
-
-    def _is_settled(
-        self, partition: int, end: int, settled: dict[int, tuple[int, float]], asked_at: float
-    ) -> bool:
-        reached = self._given[partition]
-        if reached < end or reached < 0:
-            settled.pop(partition, None)
-            return False
-        if partition not in settled or settled[partition][0] != reached:
-            settled[partition] = reached, asked_at
-        return asked_at - settled[partition][1] >= SETTLED_SECONDS
 
     def _wait(self, seconds: float) -> Iterator[None]:
         until = self._pace() + seconds

@@ -14,7 +14,7 @@ from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, Top
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from transforms.io.kafka_client import KafkaCluster
-from transforms.io.kafka_errors import Seldom
+from transforms.io.kafka_errors import Seldom, error_text
 
 _ANSWER_SECONDS = 5.0
 _MICROS_A_MILLI = 1000
@@ -37,6 +37,7 @@ class Topic:
     def __init__(self, cluster: KafkaCluster, name: str) -> None:
         self.name = name
         self._admin: AdminClient = cluster.admin()
+        self.error = ""  # why the last question had no answer
         self._trouble = Seldom(f"topic {name} at {', '.join(cluster.bootstrap_servers)}")
 
     def poll(self) -> None:
@@ -87,6 +88,7 @@ class Topic:
             try:
                 found[number] = future.result()
             except KafkaException as error:
+                self.error = error_text(error)
                 self._trouble(error)
                 return None
         return found
