@@ -59,9 +59,9 @@ def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
         found[detect.ALERTS] | "WriteAlerts" >> WriteLines(job, "alerts")
     if sinks.lake:
         by_date = found.results | "ByDate" >> beam.Map(lambda row: (row[1], row[2]))
-        by_date | "LakeResults" >> WriteLakeTable(job, "results")
-        found[detect.LATE] | "LakeLate" >> WriteLakeTable(job, "late")
-        parsed[parse.DEAD] | "LakeDeadLetters" >> WriteLakeTable(job, "dead_letters")
+        by_date | "LakeResults" >> WriteLakeTable(job, "results", ends)
+        found[detect.LATE] | "LakeLate" >> WriteLakeTable(job, "late", ends)
+        parsed[parse.DEAD] | "LakeDeadLetters" >> WriteLakeTable(job, "dead_letters", ends)
     if sinks.balance_path and ends:
         tallies = (parsed[parse.TALLY], found[detect.TALLY]) | "Tallies" >> beam.Flatten()
         balance = tallies | "Balance" >> Balance(list(detections))

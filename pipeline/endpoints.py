@@ -181,16 +181,18 @@ class WriteObject(beam.PTransform):
 class WriteLakeTable(beam.PTransform):
     """(date, lines) or single JSON lines into one of `LAKE_TABLES`.
 
-    Files make objects of a day, live sources objects of a bucket of event time.
+    Files make objects of a day, live sources objects of a bucket of event time, also where they
+    are read to their end: so a live run can go on in the same lake.
     """
 
-    def __init__(self, job: Job, table: str) -> None:
+    def __init__(self, job: Job, table: str, bounded: bool) -> None:
         super().__init__()
         lake = job.sinks.lake
         if lake is None:
             raise ValueError("the job has no lake")
         self._day_field = _DAY_FIELD.get(table)
         self._is_live = job.source.is_live
+        self._bounded = bounded
         names = list({name: None for detector in job.detectors for name in detector.dimensions})
         record, order = LAKE_TABLES[table]
         self._write: Any
@@ -209,7 +211,11 @@ class WriteLakeTable(beam.PTransform):
         """Bring the lines into the form that is written, then write."""
         if self._is_live and self._day_field is None:
             lines = lines | "Lines" >> beam.Values()
-        elif not self._is_live and self._day_field is not None:
+        if self._is_live and self._bounded:
+            # in one stage with the step before, whose timers fire at the end of the input, Beam's
+            # Direct runner (2.77) would drop the timers that are set then
+            lines = lines | "Apart" >> beam.Reshuffle()
+        if not self._is_live and self._day_field is not None:
             lines = lines | "Dated" >> beam.Map(_dated, self._day_field)
         return lines | self._write
 

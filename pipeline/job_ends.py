@@ -68,8 +68,8 @@ class Live(Section):
         default=None,
         ge=1,
         le=1000,
-        description="Readers side by side, 1 to 1000; default what the runner wants, of Kafka at most 4, of "
-        "Kinesis one. Fixed with the first start",
+        description="Readers side by side, 1 to 1000; default what the runner wants, of Kafka at "
+        "most 4, of Kinesis one. Fixed with the first start",
     )
 
 

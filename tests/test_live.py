@@ -14,11 +14,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_pipeline, test_stream
 from apache_beam.utils.timestamp import Timestamp
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline import build, verify
 from pipeline.job import load_job
 from pipeline.launch import main
 from pipeline.runs import rows_of
+from runners.cluster.local_cluster import Cluster
+from runners.cluster.local_cluster import Settings as ClusterSettings
 from transforms.detect import Settings
 from transforms.live_models import LIVE_MODELS
 from transforms.records import MICROSECONDS, Batch
@@ -173,3 +177,25 @@ def test_alerts_and_dead_letters_are_the_same(folder):
     dead = [json.loads(line)["payload"] for line in TOPICS["dead_letters"]]
     assert dead == [json.loads(line)["payload"] for line in lines("results-dead-letters")]
     assert "late" not in TOPICS
+
+
+@pytest.mark.integration
+def test_a_topic_read_to_its_end_gives_what_the_file_gives(folder, tmp_path, capsys):
+    with Cluster(tmp_path / "cluster", ClusterSettings(parts=("kafka",))) as cluster:
+        broker = cluster.kafka
+        names = ["in", "results", "alerts", "results-late", "results-dead-letters"]
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        for made in admin.create_topics([NewTopic(name, 3, 1) for name in names]).values():
+            made.result()
+        producer = Producer({"bootstrap.servers": broker.address})
+        for position, line in enumerate(records()):
+            producer.produce("in", line, str(position % 7))
+        assert producer.flush(30) == 0
+        (tmp_path / "live.yaml").write_text(
+            JOB.format(ends=LIVE.format(folder=tmp_path)).replace("localhost:1", broker.address)
+        )
+        assert main([f"--job={tmp_path}/live.yaml"]) == 0
+        topic = f"kafka://{broker.address}/results"
+        assert verify.main([str(folder / "results"), topic]) == 0
+    assert verify.main([str(folder / "results"), str(tmp_path / "live-lake")]) == 0
+    assert "equal, bit for bit" in capsys.readouterr().out
