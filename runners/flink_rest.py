@@ -141,7 +141,7 @@ class JobManager:
             time.sleep(_POLL_SECONDS)
         cause = answer["operation"].get("failure-cause")
         if cause:
-            reason = cause.get("stack-trace", "").strip() or cause["class"]
+            reason = (cause.get("stack-trace", "").strip() or cause["class"]).splitlines()[0]
             raise FlinkError(f"no savepoint of {job.name} was written: {reason}")
         return str(answer["operation"]["location"])
 
