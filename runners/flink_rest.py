@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States that a job does not leave."""
 _REQUEST_SECONDS = 30.0
 _POLL_SECONDS = 0.5
+_NAMES_A_REQUEST = 10
+"""Flink refuses an address of more than 4,096 characters, and a name may have hundreds."""
 
 
 class FlinkError(Exception):
@@ -112,18 +115,20 @@ class JobManager:
     def metrics(self, job: FlinkJob, containing: str = "") -> dict[str, list[float]]:
         """Values of the job's metrics whose names contain a text, one for each subtask.
 
-        Beam's metrics are called ``TASK.OPERATOR.NAMESPACE.NAME``; a distribution is four of them.
+        Beam's are called ``OPERATOR.NAMESPACE_NAME``. A distribution is one text in Flink; here it
+        is four metrics, ``.sum``, ``.count``, ``.min`` and ``.max``.
         """
         found: dict[str, list[float]] = {}
         for vertex in self._get(f"jobs/{job.id}")["vertices"]:
             for subtask in range(vertex["parallelism"]):
                 path = f"jobs/{job.id}/vertices/{vertex['id']}/subtasks/{subtask}/metrics"
-                names = [each["id"] for each in self._call("GET", path)]
-                wanted = ",".join(name for name in names if containing in name)
-                if not wanted:
-                    continue
-                for metric in self._call("GET", path, params={"get": wanted}):
-                    found.setdefault(metric["id"], []).append(float(metric["value"]))
+                every = [each["id"] for each in self._call("GET", path)]
+                wanted = [name for name in every if containing in name]
+                for i in range(0, len(wanted), _NAMES_A_REQUEST):
+                    names = ",".join(wanted[i : i + _NAMES_A_REQUEST])
+                    for metric in self._call("GET", path, params={"get": names}):
+                        for name, value in _numbers(metric["id"], metric["value"]):
+                            found.setdefault(name, []).append(value)
         return found
 
     def _saved(self, job: FlinkJob, path: str, body: dict[str, Any]) -> str:
@@ -136,7 +141,7 @@ class JobManager:
             time.sleep(_POLL_SECONDS)
         cause = answer["operation"].get("failure-cause")
         if cause:
-            reason = cause.get("stack-trace", "").strip() or cause["class"]
+            reason = (cause.get("stack-trace", "").strip() or cause["class"]).splitlines()[0]
             raise FlinkError(f"no savepoint of {job.name} was written: {reason}")
         return str(answer["operation"]["location"])
 
@@ -158,3 +163,14 @@ class JobManager:
         if not answer.ok:
             raise FlinkError(f"{method} {self.url}/{path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.text else {}
+
+
+def _numbers(name: str, value: str) -> list[tuple[str, float]]:
+    """A metric by its name, or its parts: Beam shows a distribution as ``Xyz{sum=1, count=1}``."""
+    parts = re.findall(r"(\w+)=(-?[\d.]+)", value)
+    if parts:
+        return [(f"{name}.{part}", float(number)) for part, number in parts]
+    try:
+        return [(name, float(value))]
+    except ValueError:  # a text
+        return []

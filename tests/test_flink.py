@@ -160,7 +160,17 @@ def test_metrics_are_those_of_all_subtasks(fake, manager):
         fake.answers[f"{path}?get=op.tidewatch.scored"] = [
             {"id": "op.tidewatch.scored", "value": str(i + 5)}
         ]
-    assert manager.metrics(manager.job("x"), "tidewatch") == {"op.tidewatch.scored": [5.0, 6.0]}
+    fake.answers["GET /jobs/a/vertices/v/subtasks/0/metrics"].append({"id": "op.tidewatch_lag"})
+    fake.answers[
+        "GET /jobs/a/vertices/v/subtasks/0/metrics?get=op.tidewatch.scored%2Cop.tidewatch_lag"
+    ] = [
+        {"id": "op.tidewatch.scored", "value": "5"},
+        {"id": "op.tidewatch_lag", "value": "DistributionResult{sum=9, count=3, min=-1, max=7}"},
+    ]
+    metrics = manager.metrics(manager.job("x"), "tidewatch")
+    assert metrics.pop("op.tidewatch_lag.min") == [-1.0]
+    assert len([metrics.pop(f"op.tidewatch_lag.{part}") for part in ("sum", "count", "max")]) == 3
+    assert metrics == {"op.tidewatch.scored": [5.0, 6.0]}
 
 
 # Commands
@@ -195,7 +205,7 @@ def test_what_is_left_open_is_set():
     options = PipelineOptions(["--streaming"])
     set_defaults(options, OVERVIEW)
     tuning = options.view_as(FlinkOptions)
-    assert (tuning.max_bundle_size, tuning.max_bundle_time_mills) == (5000, 500)
+    assert (tuning.max_bundle_size, tuning.max_bundle_time_mills) == (5000, 50)
     assert tuning.checkpointing_interval == 10_000
     assert options.view_as(WorkerOptions).max_cache_memory_usage_mb == 0
     assert options.view_as(FlinkRunnerOptions).flink_version == "1.19"

@@ -89,11 +89,11 @@ def test_no_interruption_changes_a_result(cluster, tmp_path, monkeypatch):
     assert len(workers(tmp_path)) == 1
 
     # metrics of Beam are metrics of Flink
-    until(lambda: manager.metrics(job, "counting.records"), "no metrics")  # fetched now and then
-    (records,) = manager.metrics(job, "counting.records").values()
+    until(lambda: manager.metrics(job, "counting_records"), "no metrics")  # fetched now and then
+    (records,) = manager.metrics(job, "counting_records").values()
     assert records[0] > 0
-    assert manager.metrics(job, "counting.newest")
-    assert manager.metrics(job, "counting.window_size")
+    assert manager.metrics(job, "counting_newest")
+    assert manager.metrics(job, "counting_window_size.max")
 
     # a worker is killed
     (worker,) = workers(tmp_path)
