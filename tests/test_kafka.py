@@ -20,6 +20,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from runners import downloads
 from runners.cluster.kafka_broker import kafka_broker
 from runners.cluster.server import LOOPBACK
 from transforms.fields import Fields
@@ -38,7 +39,8 @@ PASSWORD = "open-sesame"  # of a broker that lives for one test run
 CLIENT_TIMEOUT = {"delivery.timeout.ms": "2000"}
 
 RUNNER = "BundleBasedDirectRunner"  # by its own name; DirectRunner would first look for Prism
-PRISM = os.environ.get("PRISM") or shutil.which("prism")
+KEPT = downloads.cache_folder() / f"prism-{beam.__version__}" / "prism"
+PRISM = str(KEPT) if KEPT.exists() else shutil.which("prism")
 
 
 def free_port():
@@ -253,10 +255,9 @@ def test_a_bounded_read_starts_where_it_says(topics):
 
 @pytest.mark.integration
 def test_a_bounded_read_of_a_topic_that_is_not_there_fails(topics):
-    pipeline = beam.Pipeline(runner=RUNNER)
-    pipeline | read(topics.cluster, "nowhere", bounded=True)
-    with pytest.raises(Exception, match="topic nowhere at .* UNKNOWN_TOPIC_OR_PART"):
-        pipeline.run()
+    refused = pytest.raises(Exception, match="topic nowhere at .* UNKNOWN_TOPIC_OR_PART")
+    with refused, beam.Pipeline(runner=RUNNER) as pipeline:
+        pipeline | read(topics.cluster, "nowhere", bounded=True)
 
 
 @pytest.mark.integration
@@ -409,8 +410,8 @@ def seconds_of(element):
 def test_an_endless_job_on_prism_closes_periods_and_survives_the_brokers_death(topics):
     if PRISM is None:
         if os.environ.get("CI") == "true":
-            pytest.fail("Prism is not on the path; PRISM=/path/of/prism names it")
-        pytest.skip("Prism is not on the path; PRISM=/path/of/prism names it")
+            pytest.fail(f"Prism is neither on the path nor {KEPT}")
+        pytest.skip(f"Prism is neither on the path nor {KEPT}")
     topics.make("live", 3)
     topics.make("counts")
     options = PipelineOptions(
