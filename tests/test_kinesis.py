@@ -18,8 +18,9 @@ from transforms.fields import Fields
 from transforms.io import aws, kinesis, kinesis_sink, unbounded
 from transforms.io.kinesis import KinesisStream, ReadKinesis, WriteKinesis
 from transforms.io.kinesis_mark import KinesisMarkCoder
+from transforms.io.kinesis_shards import KinesisSettings
 from transforms.io.kinesis_sink import MOST_RECORD_BYTES, NotDelivered, WriteKinesisFn
-from transforms.io.kinesis_source import KinesisSettings, KinesisSource
+from transforms.io.kinesis_source import KinesisSource
 from transforms.records import Batch
 from transforms.watermark import EventTimes
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from transforms.fields import Fields
 from transforms.io import aws, unbounded
 from transforms.io.kinesis_mark import KinesisMarkCoder
-from transforms.io.kinesis_shards import KinesisStream, ReadFailed
-from transforms.io.kinesis_source import KinesisReader, KinesisSettings, KinesisSource
+from transforms.io.kinesis_shards import KinesisSettings, KinesisStream, ReadFailed
+from transforms.io.kinesis_source import KinesisReader, KinesisSource
 from transforms.records import Batch
 from transforms.watermark import EventTimes
 

@@ -13,6 +13,7 @@ import apache_beam as beam
 from transforms.io import aws
 from transforms.io.kinesis_batches import Reached, batches
 from transforms.io.kinesis_shards import (
+    KinesisSettings,
     KinesisStream,
     arrival,
     get_records,
@@ -21,7 +22,7 @@ from transforms.io.kinesis_shards import (
     passes,
 )
 from transforms.io.kinesis_sink import WriteKinesisFn
-from transforms.io.kinesis_source import READ_SECONDS, KinesisSettings, KinesisSource
+from transforms.io.kinesis_source import READ_SECONDS, KinesisSource
 from transforms.io.unbounded import ReadUnbounded
 from transforms.records import MICROSECONDS
 from transforms.watermark import EventTimes

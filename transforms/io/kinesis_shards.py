@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from transforms.io import aws
+from transforms.watermark import EventTimes
 
 MOST_RECORDS = 10_000
 """Of one answer; Kinesis allows no more."""
@@ -40,6 +41,17 @@ class KinesisStream:
     def client(self) -> Any:
         """The process's client; it may be shared between threads."""
         return aws.client("kinesis", self.endpoint_url, self.region)
+
+
+@dataclass(frozen=True)
+class KinesisSettings:
+    """What a reader needs to know; see `transforms.io.kinesis.ReadKinesis`."""
+
+    stream: KinesisStream
+    start: str | int
+    times: EventTimes
+    allowed_disorder: int
+    idle_after: int
 
 
 class Shard(NamedTuple):

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.io.unbounded_source import UnboundedReader, UnboundedSource
@@ -23,7 +23,7 @@ from transforms.io.kinesis_batches import Reached, Taken, batches
 from transforms.io.kinesis_mark import KinesisMark, KinesisMarkCoder, ShardMark
 from transforms.io.kinesis_shards import (
     Answer,
-    KinesisStream,
+    KinesisSettings,
     ReadFailed,
     Shard,
     get_records,
@@ -34,7 +34,7 @@ from transforms.io.kinesis_shards import (
 )
 from transforms.io.unbounded import bundle_settings
 from transforms.records import MICROSECONDS
-from transforms.watermark import EventTimes, SplitWatermark
+from transforms.watermark import SplitWatermark
 
 _LOGGER = logging.getLogger(__name__)
 READ_SECONDS = 0.25
@@ -45,17 +45,6 @@ SETTLED_SECONDS = 2.0
 shard before another."""
 _MOST_BACKOFF_SECONDS = 15.0
 _MOST_THREADS = 32
-
-
-@dataclass(frozen=True)
-class KinesisSettings:
-    """What a reader needs to know; see `transforms.io.kinesis.ReadKinesis`."""
-
-    stream: KinesisStream
-    start: str | int
-    times: EventTimes
-    allowed_disorder: int
-    idle_after: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,7 @@ class _Listing:
     asked: float = 0.0
     due: float = 0.0
     failures: int = 0
-    is_known: bool = field(default=False)
+    is_known: bool = False
 
 
 class KinesisReader(UnboundedReader):
