@@ -54,7 +54,8 @@ def test_damp_finds_the_discord_and_prunes_the_rest(exact: np.ndarray) -> None:
         assert scores.argmax() == exact.argmax()
         assert scores.max() == pytest.approx(exact.max())
         assert searched < ROWS
-        assert (scores >= exact - 1e-9)[: 16 * N].all()
+        if not ahead:  # the first 16 n are searched whole
+            np.testing.assert_allclose(scores[: 16 * N], exact[: 16 * N], rtol=1e-7)
 
 
 def test_the_report_is_one_json_object(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
