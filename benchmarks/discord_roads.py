@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def roads(m: int, rows: int, rounds: int) -> list[dict[str, Any]]:
     first = len(past) - n + 1
     for quantile in QUANTILES:
         limit = float(np.quantile(exact, quantile))
-        seconds = _best(lambda limit=limit: early_stop(windows, first, m, limit), rounds)
+        seconds = _best(partial(early_stop, windows, first, m, limit), rounds)
         rates[f"early stopping at the {quantile} quantile"] = rows / seconds
     seconds = _best(lambda: damp(windows, first, m, 16 * n), 1)
     rates["DAMP, look-ahead of 16 n"] = rows / seconds
