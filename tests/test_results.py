@@ -72,6 +72,7 @@ def scores_of(n, learning=0):
         flagged=None,
         attribution={n - 1: np.array([0.25, 0.75])} if n > learning else {},
         neighbour=np.arange(n),
+        neighbour_times={row: int(rows_of(np.zeros(n)).starts[0]) for row in range(1, n)},
     )
 
 
@@ -111,6 +112,7 @@ def test_a_row():
         "surprise": 33.0,
         "attribution": [0.25, 0.75],
         "nearestNeighbour": 1,
+        "nearestNeighbourTime": "2024-08-29 13:35:00",
         "decisionReason": "quiet period",
         "imputed": True,
         "resultId": result_ids(SERIES, MODEL, rows_of([14.0, 15.5]))[1],
