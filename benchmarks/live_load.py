@@ -19,7 +19,6 @@ import orjson
 import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-
 MICROSECONDS = 1_000_000
 _TICK_SECONDS = 0.05
 _MANY = multiprocessing.get_context("spawn")

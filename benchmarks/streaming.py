@@ -334,7 +334,7 @@ class Bench:
     def _wait_until_running(self, process: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.time() + START_SECONDS
         while time.time() < deadline:
-            if process.poll() is not None:
+            if process.poll():  # a live job is left to the cluster once it runs
                 raise RuntimeError(f"the job did not start:\n{log.read_text()[-4000:]}")
             for job in self._running():
                 vertices = requests.get(f"{self._rest}/jobs/{job}", timeout=30).json()["vertices"]

@@ -10,6 +10,7 @@ import orjson
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.job import Job
 from transforms import schema
@@ -56,6 +57,7 @@ def rows_of(run: str, job: Job | None = None) -> Iterator[Row]:
 
 def _files(run: str) -> list[str]:
     is_file = re.search(r"\.(jsonl(\.gz|\.bz2)?|parquet)$", run)
+    FileSystems.set_options(PipelineOptions([]))  # s3:// and gs:// ask for them
     patterns = [run] if is_file else [pattern.format(run) for pattern in _FILES]
     for found in FileSystems.match(patterns):
         if found.metadata_list:
