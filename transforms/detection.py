@@ -92,7 +92,7 @@ class Detection:
         """Run each model once, so that its kernels are compiled."""
         for settings in (self.settings, *(settings for _, settings in self.overrides)):
             model = SeriesModel(settings.model, 0)
-            model.score_and_learn(np.arange(2.0))
+            model.score_and_learn(np.arange(2.0), np.arange(2))
             SeriesModel(settings.model, 0, model.to_bytes())
 
 
