@@ -41,6 +41,7 @@ REASONS = (
     "drift: goes on with the rows before",
 )
 """Why a candidate was held back, by the kernels' codes."""
+USUAL_OUTPUT_AFTER = 64
 MICROSECONDS = 1_000_000
 NO_TIME = -(2**63)
 
@@ -63,7 +64,7 @@ class RandomCutForestParameters:
         Rate in (0, 1] at which a point's chance to stay in a sample falls, per value learnt;
         the mean age of a sample is about 1 / time_decay. Default 1 / (10 * sample_size).
     output_after : int, optional
-        Points learnt before the first score, >= 1. Default sample_size // 4.
+        Points learnt before the first score, >= 1. Default sample_size // 4, at most 64.
     transform : str, optional
         What the trees see of a value, see `detectors._forest_transform`: ``none`` the value
         itself; ``difference`` to the one before; ``subtract_mean`` the distance from a time-decayed
@@ -85,8 +86,8 @@ class RandomCutForestParameters:
     """
 
     shingle_size: int = 8
-    number_of_trees: int = 50
-    sample_size: int = 256
+    number_of_trees: int = 30
+    sample_size: int = 512
     time_decay: float | None = None
     output_after: int | None = None
     transform: Literal[
@@ -235,7 +236,7 @@ class RandomCutForest(Detector):
             trees=parameters.number_of_trees,
             sample_size=samples,
             time_decay=1.0 / (10 * samples) if decay is None else decay,
-            output_after=max(1, samples // 4) if after is None else after,
+            output_after=min(max(1, samples // 4), USUAL_OUTPUT_AFTER) if after is None else after,
             transform=TRANSFORMS.index(parameters.transform),
             seed=seed,
         )

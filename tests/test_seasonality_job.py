@@ -1,4 +1,4 @@
-"""A week's rhythm through the whole job: a normal Monday morning, and a night-time level at noon."""
+"""A week's rhythm through the whole job: normal Monday mornings, and a night-time level at noon."""
 
 from __future__ import annotations
 
