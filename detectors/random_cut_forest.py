@@ -184,8 +184,8 @@ class RandomCutForest(Detector):
     is passed over as if it had not been due, and has raw score NaN.
 
     Cost: a score takes O(T (log S + D)), learning about ``time_decay * sample_size`` of that, in
-    all about 20 us a point at the defaults. Memory: about T * S * (8 D + 28) bytes, 1.2 MB at
-    the defaults; saved state T * S * 13 bytes and 4 bytes a ring row, 0.2 MB.
+    all about 20 us a point at the defaults. Memory: about T * S * (8 D + 28) bytes, 1.5 MB at
+    the defaults; saved state T * S * 9 bytes and 4 bytes a ring row, 0.2 MB.
 
     Parameters
     ----------

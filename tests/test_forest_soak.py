@@ -22,7 +22,7 @@ POINTS = 10_000_000
 COMPARED = 100_000
 BLOCK = 50_000
 SETTLED = BLOCK
-"""Rows before the scores that are compared: a sample of the default decay lives 2,560 on average."""
+"""Rows before those that are compared: by default a sample lives for 5,120 on average."""
 CHANCE = 1e-3
 MEBIBYTE = 1 << 20
 
@@ -78,7 +78,7 @@ def test_ten_million_points_leave_a_forest_as_it_was():
     assert set(ages) == {BLOCK}  # the clock has counted every row
     apart = [np.concatenate(part)[:: parameters.shingle_size] for part in (first, last)]
     found, most = distance(*apart), critical(*map(len, apart))
-    print(f"Kolmogorov-Smirnov {found:.4f}, {most:.4f} at {CHANCE}; saved {min(saved)}..{max(saved)}")
+    print(f"Kolmogorov-Smirnov {found:.4f}, {most:.4f} allowed; {min(saved)}..{max(saved)} bytes")
     assert found < most
     assert distance(apart[0], 1.02 * apart[1]) > most  # it would have seen 2 % of a change
 
