@@ -1,8 +1,8 @@
 """Ten million points through one forest of the defaults: `make soak`, about five minutes.
 
-The values are independent, so their scores have one distribution for all time once the samples have
-filled. Scores that stand nearer than a shingle share values, and all share the forest, whose samples
-are others only some ten thousand rows later. So every `APART`-th score is compared
+The values are independent, so their scores have one distribution for all time once the samples
+have filled. Scores that stand nearer than a shingle share values, and all share the forest, whose
+samples are others only some ten thousand rows later. So every `APART`-th score is compared
 (Kolmogorov-Smirnov): none has a value in common with another, and so few that what the forest adds
 to chance is small beside it (every 8th of 100,000 made 0.021 where 0.025 is allowed).
 """
@@ -78,7 +78,7 @@ def test_ten_million_points_leave_a_forest_as_it_was():
     found, most = distance(*compared), critical(*map(len, compared))
     print(f"Kolmogorov-Smirnov {found:.4f}, {most:.4f} allowed; {min(saved)}..{max(saved)} bytes")
     assert found < most
-    assert distance(compared[0], 1.02 * compared[1]) > most  # it would have seen 2 % of a change
+    assert distance(compared[0], 1.05 * compared[1]) > most  # it would have seen 5 % of a change
 
 
 def test_a_clock_of_ten_to_the_fifteenth_gives_the_same_scores():
