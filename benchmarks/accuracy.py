@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         contestants = _contestants(options)
-        series = _choose(load(data_folder(options.data), options.set), options.series)
+        every = load(data_folder(options.data), options.set)
+        series = _choose(_up_to(every, options.longest), options.series)
     except (DatasetError, ValueError) as error:
         parser.error(str(error))
     curves = options.vus or options.set == "wsd"
@@ -120,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--series", type=int, metavar="N", help="only N series, evenly spread over the set"
+    )
+    parser.add_argument(
+        "--longest", type=int, metavar="ROWS", help="only series of at most so many rows"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, default 2")
     parser.add_argument("--vus", action="store_true", help="AUC-PR and VUS-PR (wsd: always)")
@@ -162,6 +166,14 @@ def _spec(kind: str, config: str) -> ModelSpec:
         return ModelSpec(kind, parameters(**given))
     except (TypeError, ValueError) as error:
         raise ValueError(f"--config of {kind}: {error}") from error
+
+
+def _up_to(series: list[Series], longest: int | None) -> list[Series]:
+    chosen = [one for one in series if longest is None or len(one.values) <= longest]
+    if not chosen:
+        least = min(len(one.values) for one in series)
+        raise ValueError(f"--longest must be >= {least}, the shortest series, got {longest}")
+    return chosen
 
 
 def _choose(series: list[Series], limit: int | None) -> list[Series]:

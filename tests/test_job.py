@@ -326,6 +326,15 @@ def test_left_discords_are_written_where_every_model_is_one(load, mistakes):
     assert line.startswith("sinks.results.format: 'left_discords' needs models of type LeftDiscord")
 
 
+def test_a_left_discord_takes_the_names_of_left_discords(load, mistakes):
+    model = {"type": "LeftDiscord", "config": {"sequenceLength": 50, "initializationPeriods": 4}}
+    parameters = load(changed(("detectors.0.model", model))).detectors[0].model.parameters
+    assert (parameters.sequence_length, parameters.learning_points) == (50, 200)
+    both = {"type": "LeftDiscord", "config": {"sequenceLength": 50, "sequence_length": 50}}
+    [line] = mistakes(changed(("detectors.0.model", both)))
+    assert "sequenceLength and sequence_length mean the same: give one of them" in line
+
+
 # What is refused
 
 D = "detectors[0]"

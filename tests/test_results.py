@@ -73,6 +73,7 @@ def scores_of(n, learning=0):
         attribution={n - 1: np.array([0.25, 0.75])} if n > learning else {},
         neighbour=np.arange(n),
         high={n - 1: np.array([0.25, 0.5])} if n > learning else {},
+        neighbour_times={row: int(rows_of(np.zeros(n)).starts[0]) for row in range(1, n)},
     )
 
 
@@ -113,6 +114,7 @@ def test_a_row():
         "attribution": [0.25, 0.75],
         "attributionHigh": [0.25, 0.5],
         "nearestNeighbour": 1,
+        "nearestNeighbourTime": "2024-08-29 13:35:00",
         "decisionReason": "quiet period",
         "imputed": True,
         "resultId": result_ids(SERIES, MODEL, rows_of([14.0, 15.5]))[1],

@@ -60,6 +60,13 @@ def _choice(rows: NDArray[np.bool_], yes: bytes, no: bytes) -> Column:
     return [yes if row else no for row in rows.tolist()]
 
 
+def _texts_of(times: dict[int, int]) -> dict[int, str]:
+    if not times:
+        return {}
+    texts = text_times(np.array(list(times.values()), np.int64))
+    return dict(zip(times, texts, strict=True))
+
+
 def _sparse(rows: int, found: dict[int, Any]) -> Column:
     if not found:
         return b"null"
@@ -114,6 +121,7 @@ def result_lines(
                 for row in np.flatnonzero(scores.neighbour).tolist()
             },
         ),
+        "nearestNeighbourTime": _sparse(len(rows), _texts_of(scores.neighbour_times)),
         "decisionReason": _sparse(len(rows), reasons),
         "imputed": _choice(rows.imputed, b"true", b"false"),
         "resultId": _texts(ids),

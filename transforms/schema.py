@@ -66,6 +66,12 @@ RESULT = pa.schema(
             nullable=True,
         ),
         _field(
+            "nearestNeighbourTime",
+            pa.string(),
+            "start of that row's period, YYYY-MM-DD HH:MM:SS[.ffffff], UTC",
+            nullable=True,
+        ),
+        _field(
             "decisionReason",
             pa.string(),
             "why a high score was held back or raised no alert",
