@@ -30,7 +30,7 @@ from rich.table import Table
 
 from benchmarks.datasets import DatasetError, Series, data_folder, load
 from benchmarks.machine import machine
-from benchmarks.peers import PEERS, QUIET_ROWS, SLOW_PEERS, quiet
+from benchmarks.peers import JAVA_PEERS, PEERS, QUIET_ROWS, SLOW_PEERS, quiet
 from benchmarks.scoring import ucr, vus
 from benchmarks.scoring.nab import PROFILES, ScoredSeries, nab_scores
 from detectors.model import DETECTORS, ModelSpec, SeriesModel
@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         "--slow-peers", action="store_true", help="and those that are quadratic in time (stumpy)"
     )
     parser.add_argument(
+        "--java-peers", action="store_true", help="and the AWS forest (needs Java and Maven)"
+    )
+    parser.add_argument(
         "--series", type=int, metavar="N", help="only N series, evenly spread over the set"
     )
     parser.add_argument(
@@ -140,6 +143,8 @@ def _contestants(options: argparse.Namespace) -> list[Contestant]:
         chosen += [Contestant(name) for name in PEERS]
     if options.slow_peers:
         chosen += [Contestant(name) for name in SLOW_PEERS]
+    if options.java_peers:
+        chosen += [Contestant(name) for name in JAVA_PEERS]
     if not chosen:
         raise ValueError(f"nothing to measure: give --peers or --model {'|'.join(DETECTORS)}")
     return chosen
@@ -271,7 +276,7 @@ def _form(series: Series, scores: Floats, curves: bool) -> Form:
 
 def _scores(contestant: Contestant, series: Series) -> Floats:
     if contestant.spec is None:
-        return {**PEERS, **SLOW_PEERS}[contestant.name](series.values)
+        return {**PEERS, **SLOW_PEERS, **JAVA_PEERS}[contestant.name](series.values)
     model = SeriesModel(contestant.spec, series_seed(series.series_id))
     found = model.score_and_learn(series.values, series.times)
     scores: Floats = getattr(found, contestant.column)

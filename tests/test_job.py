@@ -12,12 +12,14 @@ import yaml
 from pydantic import ValidationError
 
 from detectors.model import DETECTORS
+from detectors.seasonality import Seasonality
 from detectors.thresholds import THRESHOLDS, Spot
 from pipeline.job import Job, job_schema, load_job
 from pipeline.job_ends import SINK_KINDS, SOURCE_KINDS
 from pipeline.job_errors import JobFileError, describe, place_text
 from pipeline.job_flagging import ModelSection, ThresholdSection
 from pipeline.job_section import QuietPeriod
+from pipeline.plan import detections_of
 from pipeline.specs import build
 
 ROOT = Path(__file__).parents[1]
@@ -567,6 +569,17 @@ MISTAKES = [
         "did you mean 'Europe/Berlin'? write an IANA name such as UTC or Europe/Berlin",
     ),
     ("detectors.0.event_time.time_zone", "../x", f"{D}.event_time.time_zone: '../x' is not a time"),
+    (
+        "detectors.0.seasonality",
+        {"season": "hour_of_year"},
+        f"{D}.seasonality.season: 'hour_of_year' is not allowed; did you mean 'hour_of_day'? "
+        "allowed: hour_parity, hour_of_day, day_of_week, hour_of_week",
+    ),
+    (
+        "detectors.0.seasonality",
+        {"season": "hour_of_day", "time_zone": "Europe/Berlim"},
+        f"{D}.seasonality.time_zone: 'Europe/Berlim' is not a time zone; did you mean",
+    ),
     ("detectors.0.event_time.order", "file", f"{D}.event_time.order: 'file' is not allowed; allow"),
     (
         "detectors.0.aggregation",
@@ -696,7 +709,7 @@ MISTAKES = [
     (
         "detectors.0.overrides",
         [{"match": {"x": "y"}}],
-        f"{D}.overrides[0]: changes nothing; give at least one of: model, threshold, alerts_per_w",
+        f"{D}.overrides[0]: changes nothing; give at least one of: model, seasonality, thresh",
     ),
     (
         "detectors.0.overrides",
@@ -711,7 +724,7 @@ MISTAKES = [
     (
         "detectors.0.overrides",
         [{"match": {"x": "y"}, "ttl": "1d"}],
-        f"{D}.overrides[0]: unknown key 'ttl'; allowed: match, model, threshold, alerts_per_week,",
+        f"{D}.overrides[0]: unknown key 'ttl'; allowed: match, model, seasonality, threshold,",
     ),
     ("sinks", REMOVE, "sinks: missing; its keys: results, lake, alerts"),
     ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, kafka, kinesis, format"),
@@ -823,6 +836,19 @@ SEVERAL = [
         ],
     ),
 ]
+
+
+def test_a_season_becomes_part_of_the_model(load):
+    season = {"season": "hour_of_week", "time_zone": "Asia/Tokyo"}
+    other = {"match": {"shop": "B"}, "seasonality": {"season": "hour_of_day"}}
+    changes = {"dimensions": ["shop"], "seasonality": season, "overrides": [other]}
+    job = load(changed(*((f"detectors.0.{key}", value) for key, value in changes.items())))
+    [detection] = detections_of(job).values()
+    assert detection.settings.model.seasonality == Seasonality("hour_of_week", "Asia/Tokyo")
+    [(_, settings)] = detection.overrides
+    assert settings.model.seasonality == Seasonality("hour_of_day")
+    [plain] = detections_of(load(changed())).values()
+    assert plain.settings.model.seasonality is None
 
 
 def test_a_series_of_a_job_has_one_measure(mistakes):

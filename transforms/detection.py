@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -92,7 +92,9 @@ class Detection:
     def compile(self) -> None:
         """Run each model until it explained a candidate, so that all its kernels are compiled."""
         for settings in (self.settings, *(settings for _, settings in self.overrides)):
-            _compile(settings.model)
+            # without the season, which would be awaited for a week
+            _compile(replace(settings.model, seasonality=None))
+            SeriesModel(settings.model, 0).score_and_learn(np.arange(2.0), np.arange(2))
 
 
 def _compile(spec: ModelSpec) -> None:

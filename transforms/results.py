@@ -76,6 +76,11 @@ def _sparse(rows: int, found: dict[int, Any]) -> Column:
     return column
 
 
+def _by_row(shares: dict[int, NDArray[np.float64]]) -> dict[int, NDArray[np.float64]]:
+    """Shares (float64[d], or float64[d, m] of more than one column) as one a row, rounded."""
+    return {row: np.round(share.reshape(len(share), -1).sum(1), 6) for row, share in shares.items()}
+
+
 def result_lines(
     series: Series,
     rows: Rows,
@@ -107,9 +112,8 @@ def result_lines(
         "expectedUpper": _numbers(scores.upper),
         "rawScore": _numbers(scores.raw),
         "surprise": _numbers(np.where(scores.learning, np.nan, scores.surprise)),
-        "attribution": _sparse(
-            len(rows), {row: np.round(share, 6) for row, share in scores.attribution.items()}
-        ),
+        "attribution": _sparse(len(rows), _by_row(scores.attribution)),
+        "attributionHigh": _sparse(len(rows), _by_row(scores.high)),
         "nearestNeighbour": _sparse(
             len(rows),
             {
