@@ -28,12 +28,16 @@ setup(
     ],
     extras_require={
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
+        "lake": ["boto3>=1.35,<2", "duckdb>=1.4,<3", "sqlglot>=27,<31"],
+        "dashboard": ["altair>=5.5,<7", "streamlit>=1.50,<2"],
         "test": [
             "hypothesis>=6.100,<7",
+            "moto[glue,s3,server]>=5.1,<6",
             "mypy>=1.15,<3",
             "pandas>=2.2,<4",
             "pytest>=8,<10",
             "ruff>=0.9,<1",
+            "selenium>=4.25,<5",
             "types-PyYAML",
         ],
         "benchmarks": ["stumpy>=1.14,<2"],
