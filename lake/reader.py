@@ -126,16 +126,24 @@ class Lake:
     def _view(
         self, connection: duckdb.DuckDBPyConnection, name: str, objects: Sequence[StoredObject]
     ) -> None:
+        known = TABLES[name].columns([]).append(pa.field(PARTITION, pa.string()))
         if not objects:
-            columns = TABLES[name].columns([]).append(pa.field(PARTITION, pa.string()))
-            connection.register(name, columns.empty_table())
+            connection.register(name, known.empty_table())
         elif self.store.is_s3:
-            connection.register(name, self._dataset(name, objects))
+            connection.register(name, self._dataset(name, objects, known))
         else:
             paths = exp.convert([self.store.path(each.key) for each in objects]).sql("duckdb")
-            connection.sql(_FROM_PARQUET.format(paths)).create_view(name)
+            read = connection.sql(_FROM_PARQUET.format(paths))
+            if set(known.names) <= set(read.columns):
+                read.create_view(name)
+            else:  # objects of a version that had fewer fields: they are null there
+                connection.register(f"{name}_columns", known.empty_table())
+                read.create_view(f"{name}_objects")
+                connection.sql(
+                    f"FROM {name}_objects UNION ALL BY NAME FROM {name}_columns"
+                ).create_view(name)
 
-    def _dataset(self, name: str, objects: Sequence[StoredObject]) -> ds.Dataset:
+    def _dataset(self, name: str, objects: Sequence[StoredObject], known: pa.Schema) -> ds.Dataset:
         factory = ds.FileSystemDatasetFactory(
             self.store.files,
             [self.store.path(each.key) for each in objects],
@@ -146,7 +154,7 @@ class Lake:
             ),
         )
         columns = factory.inspect(promote_options="permissive", fragments=None)
-        return factory.finish(columns)
+        return factory.finish(pa.unify_schemas([columns, known]))
 
     def _dimensions_of(self, table: str, objects: Sequence[StoredObject]) -> list[str]:
         names: dict[str, None] = {}

@@ -123,3 +123,10 @@ def write(lake, table, records, objects_a_day=1, prefix="part", dimensions=(DIME
             pq.write_table(table_of(lines.encode(), RECORDS[table], dimensions), path)
             paths.append(path)
     return paths
+
+
+def write_without_neighbours(folder):
+    """The lake as a version wrote it that had no field nearestNeighbour."""
+    for path in write(folder, "results", random_results(3, days=1)):
+        rows = pq.ParquetFile(path).read()
+        pq.write_table(rows.drop_columns(["nearestNeighbour"]), path)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
-from aws_server import ENVIRONMENT, AwsServer
 from lake_writer import DIMENSION, START, late, random_results, result, write
 
 from lake import compact as compaction
@@ -180,23 +178,3 @@ def test_an_object_written_anew_meanwhile_is_not_deleted(folder, monkeypatch):
 
 def test_nothing_is_written_over_a_running_day(folder):
     assert list(compact(Store(str(folder)), "results", "2026-03-02")) == []
-
-
-def test_s3_is_compacted_alike(folder, monkeypatch, request):
-    with AwsServer() as server:
-        for name, value in ENVIRONMENT.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        client = boto3.client("s3")
-        request.addfinalizer(client.close)
-        client.create_bucket(Bucket="bucket")
-        for path in folder.rglob("*.parquet"):
-            key = f"lake/{path.relative_to(folder).as_posix()}"
-            client.put_object(Bucket="bucket", Key=key, Body=path.read_bytes())
-        before = rows_of(folder)
-        done = list(compact(Store("s3://bucket/lake"), "results", BEFORE))
-        assert [each.before for each in done] == [5, 4]
-        assert Lake("s3://bucket/lake").sql(ALL_ROWS).to_pylist() == before
-        listed = client.list_objects_v2(Bucket="bucket", Prefix="lake/results/date=2026-03-02/")
-        keys = [each["Key"].rpartition("/")[2] for each in listed["Contents"] if each["Size"]]
-        assert len(keys) == 1
