@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LAKE ?= out/anybooks/lake
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lint test integration soak bench demo clean
+.PHONY: help install lint test integration soak bench demo dashboard clean
 .DEFAULT_GOAL := help
 
 help: ## Show these words
@@ -39,6 +40,9 @@ bench: install ## Throughput of the bounded job beside Beam's own anomaly detect
 
 demo: install ## AnyBooks from sales to a report (minutes; out/anybooks/report.html)
 	$(BIN)/python -m examples.anybooks.demo
+
+dashboard: install ## A web page over a lake (LAKE=out/anybooks/lake)
+	$(BIN)/python -m dashboard --lake $(LAKE)
 
 clean: ## Remove what the other words made and compiled, but not .venv
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

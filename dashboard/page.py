@@ -230,7 +230,8 @@ def _ranking(series: pd.DataFrame, keys: list[str], several_detectors: bool) -> 
     )
     st.dataframe(
         series.assign(
-            last_anomaly=series["last_anomaly"].str[:16], last_time=series["last_time"].str[:16]
+            last_anomaly=series["last_anomaly"].fillna("").str[:16],
+            last_time=series["last_time"].str[:16],
         ),
         column_order=[*(["detector"] if several_detectors else []), *columns],
         column_config=columns,

@@ -20,6 +20,16 @@ TAGS = ("INITIALISING", "IS_NOT_ANOMALY", "IS_ANOMALY")
 _TIME = "%Y-%m-%d %H:%M:%S"
 _BAND, _SCORE, _THRESHOLD = "expected band", "anomaly score", "decision threshold"
 _ANOMALY = "◆ anomaly"
+_TICKS = {
+    "seconds": "%H:%M:%S",
+    "minutes": "%H:%M",
+    "hours": "%H:%M",
+    "day": "%b %d",
+    "date": "%b %d",
+    "week": "%b %d",
+    "month": "%b %Y",
+    "year": "%Y",
+}
 _ROWS = alt.Axis(labelOverlap=True, labelAngle=0)
 
 
@@ -59,7 +69,7 @@ def _colour(measure: str) -> alt.Color:
     }
     scale = alt.Scale(domain=list(entries), range=list(entries.values()))
     legend = alt.Legend(
-        orient="top", title=None, columns=3, symbolType="square", symbolOpacity=1, labelLimit=200
+        orient="top", title=None, columns=2, symbolType="square", symbolOpacity=1, labelLimit=200
     )
     return alt.Color("entry:N", scale=scale, legend=legend)
 
@@ -72,8 +82,8 @@ def _layer(rows: pd.DataFrame, entry: str, measure: str, **mark: Any) -> alt.Cha
 def _time() -> alt.X:
     return alt.X(
         "time:T",
-        scale=alt.Scale(type="utc"),
-        axis=alt.Axis(title=None, grid=False, labelOverlap=True, tickCount=6),
+        scale=alt.Scale(type="utc", padding=6),
+        axis=alt.Axis(title=None, grid=False, labelOverlap=True, tickCount=6, format=_TICKS),
     )
 
 
