@@ -77,7 +77,7 @@ def _page(location: str, refresh: float) -> None:
     if newest is None:
         st.markdown(EMPTY.format(lake=location, refresh=refresh))
         return
-    view = _filters(source)
+    view = _filters(source, newest)
     times = view.time_range(newest)
     rows = source.rows("series_overview", _asked(view, times, rows=readings.MOST_SERIES))
     everything = ranked(rows, source.dimensions(), times[1])
@@ -127,14 +127,15 @@ def _seen() -> View:
     return View(**known)
 
 
-def _filters(source: Source) -> View:
+def _filters(source: Source, newest: str) -> View:
     """Show the filters, as the link has them at first; returns what they say."""
     if "span" not in st.session_state:
         view = View.of_query(st.query_params)
         st.session_state.update(asdict(view), only_anomalies=bool(view.only))
-    detectors = [row["detector"] for row in source.rows("series_tracked", Parameters())]
-    if st.session_state["detector"] not in detectors:
-        st.session_state["detector"] = ""
+    newest_day = Parameters(from_time=f"{newest[:10]} 00:00:00")
+    detectors = [row["detector"] for row in source.rows("series_tracked", newest_day)]
+    if st.session_state["detector"] not in ("", *detectors):  # one that the link names
+        detectors.append(st.session_state["detector"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Time range",

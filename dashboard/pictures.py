@@ -30,6 +30,8 @@ _TICKS = {
     "month": "%b %Y",
     "year": "%Y",
 }
+_ALIGNED = alt.Axis(minExtent=105, labelLimit=105)
+"""Makes room for the tags in all three plots, so that their times stand below each other."""
 _ROWS = alt.Axis(labelOverlap=True, labelAngle=0)
 
 
@@ -163,7 +165,7 @@ def discord_pictures(rows: pd.DataFrame, measure: str, height: int = 150) -> lis
         .mark_line(color=colour, strokeWidth=1.2)
         .encode(
             x=_time(),
-            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False)),
+            y=alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False), axis=_ALIGNED),
             tooltip=tooltip,
         )
         for field, title, colour in (
@@ -179,7 +181,9 @@ def discord_pictures(rows: pd.DataFrame, measure: str, height: int = 150) -> lis
     plots.append(
         tags.encode(
             x=_time(),
-            y=alt.Y("tag:N", title=None, scale=alt.Scale(domain=list(reversed(TAGS)))),
+            y=alt.Y(
+                "tag:N", title=None, scale=alt.Scale(domain=list(reversed(TAGS))), axis=_ALIGNED
+            ),
             color=alt.Color("tag:N", legend=None, scale=by_tag["color"]),
             shape=alt.Shape("tag:N", legend=None, scale=by_tag["shape"]),
             size=alt.condition(f"datum.tag == '{TAGS[2]}'", alt.value(95), alt.value(12)),

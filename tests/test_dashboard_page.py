@@ -128,8 +128,10 @@ def test_a_link_to_a_series_alone_is_enough(page, folder):
 
 
 def test_nonsense_in_a_link_does_no_harm(page, folder):
-    test = page(folder, span="no", series="none", anomaly="<b>", plots="x", detector="'", first="1")
+    test = page(folder, span="no", series="none", anomaly="<b>", plots="x", first="1")
     assert metrics(test)["Number of Timeseries Tracked"] == "3"
+    unknown = page(folder, detector="it's none")
+    assert "No series fits these filters" in text_of(unknown)
 
 
 def test_a_time_range_is_counted_back_from_the_newest_row(page, folder):

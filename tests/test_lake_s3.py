@@ -5,10 +5,12 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import boto3
+import pyarrow.parquet as pq
 import pytest
 from aws_server import ENVIRONMENT, AwsServer
 from lake_writer import random_results, series_id, write, write_without_neighbours
 
+from lake.commands import main
 from lake.compact import compact
 from lake.named_queries import Parameters, names
 from lake.reader import Lake
@@ -126,6 +128,19 @@ def test_a_denial_is_told(bucket, server):
 def test_a_bucket_that_is_not_there_is_told(bucket):
     with pytest.raises(LakeError, match="cannot write s3://none/lake/x: "):
         Store("s3://none/lake").write("x", b"x")
+
+
+def test_the_catalogue_has_the_columns_of_the_objects(bucket, folder, capsys):
+    asked = ["glue", "--database", "shop", "--location", "s3://bucket/shop/lake"]
+    assert main(asked) == 0
+    assert "shop.results: created" in capsys.readouterr().out
+    client = boto3.client("glue")
+    table = client.get_table(DatabaseName="shop", Name="results")["Table"]
+    client.close()
+    written = pq.read_schema(next(folder.rglob("*.parquet")))
+    names = [column["Name"] for column in table["StorageDescriptor"]["Columns"]]
+    assert names == [name.lower() for name in written.names]
+    assert table["Parameters"]["projection.date.range"] == "2026-03-02,NOW+2DAYS"
 
 
 def test_compaction_keeps_the_rows(bucket, server):

@@ -27,13 +27,10 @@ WITH newest_day AS (
     AND detectionperiodstarttime < :to_time
     AND "date" BETWEEN :first_date AND :last_date
   GROUP BY results.detectorname, results.timeseriesid
-), anomaly AS (
-  SELECT
-    detectorname,
-    timeseriesid,
-    count(DISTINCT resultid) AS anomalies,
-    max(anomalyscore) AS peak_score,
-    max(detectionperiodstarttime) AS last_anomaly
+), anomalous AS (
+  -- a row that came twice has one start and one number; their columns are smaller than resultid
+  SELECT DISTINCT
+    detectorname, timeseriesid, detectionperiodstarttime, processeddatapoints, anomalyscore
   FROM results
   WHERE "date" BETWEEN :first_date AND :last_date
     AND detectionperiodstarttime >= :from_time
@@ -41,6 +38,14 @@ WITH newest_day AS (
     AND (:detector = '' OR detectorname = :detector)
     AND (:series = '' OR timeseriesid = :series)
     AND anomalydecision = 1
+), anomaly AS (
+  SELECT
+    detectorname,
+    timeseriesid,
+    count(*) AS anomalies,
+    max(anomalyscore) AS peak_score,
+    max(detectionperiodstarttime) AS last_anomaly
+  FROM anomalous
   GROUP BY detectorname, timeseriesid
 )
 SELECT
