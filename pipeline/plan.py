@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detectors.model import ModelSpec
+from detectors.seasonality import Seasonality
 from pipeline.job import Job
 from pipeline.job_detector import Detector, Override
 from pipeline.job_flagging import ThresholdSection
@@ -60,10 +61,15 @@ def _settings(detector: Detector) -> SeriesSettings:
     threshold = detector.threshold
     own = threshold.parameters if isinstance(threshold, ThresholdSection) else None
     return SeriesSettings(
-        ModelSpec(detector.model.type, detector.model.parameters, own),
+        ModelSpec(detector.model.type, detector.model.parameters, own, _season(detector)),
         _rules(detector, None if isinstance(threshold, ThresholdSection) else threshold),
         Gaps(detector.gaps.policy, detector.gaps.value or 0.0),
     )
+
+
+def _season(detector: Detector) -> Seasonality | None:
+    season = detector.seasonality
+    return None if season is None else Seasonality(season.season, season.time_zone)
 
 
 def _rules(detector: Detector, threshold: float | None) -> Rules:

@@ -54,9 +54,21 @@ RESULT = pa.schema(
             nullable=True,
         ),
         _field(
+            "attributionHigh",
+            pa.list_(pa.float64()),
+            "random cut forest: the part of each share that is due to values that were too high",
+            nullable=True,
+        ),
+        _field(
             "nearestNeighbour",
             pa.int64(),
             "left discord: processedDataPoints where the subsequence most like it ended",
+            nullable=True,
+        ),
+        _field(
+            "nearestNeighbourTime",
+            pa.string(),
+            "start of that row's period, YYYY-MM-DD HH:MM:SS[.ffffff], UTC",
             nullable=True,
         ),
         _field(
