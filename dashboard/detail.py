@@ -86,7 +86,9 @@ def _attribution(row: dict[str, Any], likeness: Likeness) -> None:
         st.caption("The detector gave no attribution for this row.")
         return
     unknown = [math.nan] * (likeness.length - len(likeness.values))  # before the lake begins
-    picture = pictures.attribution_picture(row["attribution"], [*unknown, *likeness.values])
+    picture = pictures.attribution_picture(
+        row["attribution"], row["attribution_high"], [*unknown, *likeness.values]
+    )
     st.altair_chart(picture, key="attribution_picture")
 
 

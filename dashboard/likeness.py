@@ -32,7 +32,7 @@ class Likeness:
     shown : pandas.DataFrame
         ``row`` (0 is the anomaly's), ``value`` and ``stretch`` (which of the two) for a picture.
     like_time : str or None
-        When the most like stretch ended; None if the past is too short.
+        When the most like stretch ended; None if nothing is known of it.
     from_detector : bool
         Whether the detector named it, or it was looked for here.
     """
@@ -40,7 +40,8 @@ class Likeness:
     def __init__(self, anomaly: dict[str, Any], read: Read) -> None:
         self.length = max(len(anomaly["attribution"] or ()), 1)
         self.from_detector = anomaly["neighbour"] is not None
-        self.like_time: str | None = None
+        # named even if the lake no longer has its rows
+        self.like_time: str | None = anomaly["neighbour_time"]
         shown = max(self.length, LEAST_SHOWN)
         past = self._rows(anomaly, read, anomaly["point"] - BACK, anomaly["point"] + AFTER)
         at = _last_index(past["point"], anomaly["point"])

@@ -32,6 +32,7 @@ _TICKS = {
 }
 _ALIGNED = alt.Axis(minExtent=105, labelLimit=105)
 """Makes room for the tags in all three plots, so that their times stand below each other."""
+_DUE = ["too high", "too low"]
 _ROWS = alt.Axis(labelOverlap=True, labelAngle=0)
 
 
@@ -193,20 +194,40 @@ def discord_pictures(rows: pd.DataFrame, measure: str, height: int = 150) -> lis
     return plots
 
 
-def attribution_picture(shares: Sequence[float], values: Sequence[float]) -> alt.Chart:
-    """Draw which of the last values bear the score; the newest is row 0."""
+def attribution_picture(
+    shares: Sequence[float], high: Sequence[float] | None, values: Sequence[float]
+) -> alt.Chart:
+    """Draw which of the last values bear the score; the newest is row 0.
+
+    Parameters
+    ----------
+    shares : sequence of float
+        Share of the score that each value bears, newest last.
+    high : sequence of float, optional
+        The part of each share that is due to values that were too high.
+    values : sequence of float
+        The values; NaN where the lake does not have them.
+    """
     rows = range(1 - len(shares), 1)
-    data = pd.DataFrame({"row": rows, "share": shares, "value": list(values)})
+    data = pd.DataFrame({"row": rows, "share": shares, "value": list(values), "due": "all"})
+    if high is not None:
+        above = data.assign(share=list(high), due=_DUE[0])
+        below = data.assign(share=data["share"] - list(high), due=_DUE[1])
+        data = pd.concat([above, below], ignore_index=True)
+    legend = None if high is None else alt.Legend(orient="top", title=None)
+    colours = alt.Scale(domain=["all"] if high is None else _DUE, range=[BLUE, SKY])
     chart: alt.Chart = (
         alt.Chart(data, height=220)
-        .mark_bar(color=BLUE)
+        .mark_bar()
         .encode(
             x=alt.X("row:O", title="rows before the anomaly", axis=_ROWS),
             y=alt.Y("share:Q", title="share of the score", axis=alt.Axis(format="%")),
+            color=alt.Color("due:N", scale=colours, legend=legend),
             tooltip=[
                 alt.Tooltip("row:O", title="row"),
                 alt.Tooltip("value:Q", format=",.4~g"),
                 alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("due:N", title="due to"),
             ],
         )
     )

@@ -44,11 +44,14 @@ def result(product, number, start, **fields):
         "rawScore": 0.5,
         "surprise": 0.5,
         "attribution": None,
+        "attributionHigh": None,
         "nearestNeighbour": None,
+        "nearestNeighbourTime": None,
         "decisionReason": None,
         "imputed": False,
         "resultId": hashlib.md5(f"{product} {shown}".encode()).hexdigest(),
     }
+    assert list(record) == schema.RESULT.names
     assert not set(fields) - set(record)
     return record | fields
 
@@ -71,6 +74,7 @@ def random_results(seed, products=("item-A", "item-B", "it's C"), days=3, rows_a
                 "anomalyConfidenceScore": round(rng.uniform(0, 100), 3),
                 "rawScore": None if learning else score / 20,
                 "attribution": [0.25, 0.75] if hit else None,
+                "attributionHigh": [0.05, 0.7] if hit else None,
                 "expectedValue": None if number == 0 else 20.0,
             }
             if hit and rng.random() < 0.4:
@@ -129,4 +133,4 @@ def write_without_neighbours(folder):
     """The lake as a version wrote it that had no field nearestNeighbour."""
     for path in write(folder, "results", random_results(3, days=1)):
         rows = pq.ParquetFile(path).read()
-        pq.write_table(rows.drop_columns(["nearestNeighbour"]), path)
+        pq.write_table(rows.drop_columns(["nearestNeighbour", "nearestNeighbourTime"]), path)

@@ -17,7 +17,9 @@ SELECT DISTINCT
   anomalyconfidencescore AS confidence,
   processeddatapoints AS point,
   nearestneighbour AS neighbour,
+  nearestneighbourtime AS neighbour_time,
   attribution,
+  attributionhigh AS attribution_high,
   decisionreason AS reason,
   imputed,
   resultid AS result_id
