@@ -107,12 +107,12 @@ def test_an_empty_lake_then_the_first_rows(tmp_path, name, size):
         write(tmp_path / "lake", "results", random_results(3, ["item-A", "item-B"], days=1))
         wait_for(driver, "Number of Timeseries Tracked")
         wait(lambda: metric(driver, "Timeseries Tracked") == "2", "two series")
-        assert metric(driver, "Datapoints Processed") == "120"
+        wait(lambda: metric(driver, "Datapoints Processed") == "120", "120")
 
         new = [result("item-C", n + 1, START + timedelta(minutes=n)) for n in range(9)]
         write(tmp_path / "lake", "results", new, prefix="next")
         wait(lambda: metric(driver, "Timeseries Tracked") == "3", "the new object's series")
-        assert metric(driver, "Datapoints Processed") == "129"
+        wait(lambda: metric(driver, "Datapoints Processed") == "129", "129")
         wait(lambda: charts(driver) >= 3, "charts")
         assert_whole(driver)
         screenshot(driver, f"series-{name}", height=1500 if size == DESKTOP else 2500)
@@ -140,7 +140,7 @@ def test_filters_and_the_link(tmp_path):
             driver.get(link)
             wait_for(driver, "Anomalies of item-B")
             wait(lambda: story(driver) == shown, "the same anomaly")
-            assert metric(driver, "Timeseries Tracked") == "1"
+            wait(lambda: metric(driver, "Timeseries Tracked") == "1", "1")
             assert_whole(driver)
             screenshot(driver, "link-desktop", height=1400)
 
@@ -183,8 +183,8 @@ def test_a_thousand_series_over_thirty_days(tmp_path, capsys):
                 wait(lambda: charts(driver) >= 1, "the first picture")
                 taken[visit] = time.monotonic() - start
                 wait_for(driver, "Anomalies of ")
-            assert metric(driver, "Timeseries Tracked") == "1,000"
-            assert metric(driver, "Datapoints Processed") == f"{rows:,}"
+            wait(lambda: metric(driver, "Timeseries Tracked") == "1,000", "1,000")
+            wait(lambda: metric(driver, "Datapoints Processed") == f"{rows:,}", f"{rows:,}")
             assert_whole(driver)
             screenshot(driver, "thousand-series-desktop", height=1400)
     with capsys.disabled():
