@@ -261,7 +261,7 @@ def _scores(contestant: Contestant, series: Series) -> Floats:
     if contestant.spec is None:
         return {**PEERS, **SLOW_PEERS}[contestant.name](series.values)
     model = SeriesModel(contestant.spec, series_seed(series.series_id))
-    found = model.score_and_learn(series.values, series.times)
+    found = model.score_and_learn(series.values, series.times if series.has_clock else None)
     scores: Floats = getattr(found, contestant.column)
     return scores
 
