@@ -22,7 +22,7 @@ from detectors.random_cut_forest import RandomCutForest, RandomCutForestParamete
 from detectors.seasonality import Seasonality
 
 SHINGLE = 8
-ALERT = 10.0
+ALERT = 10.5
 """The raw score that makes a score of 70, the usual threshold."""
 
 SHAPE_LEAST_EXCESS = 0.1
@@ -110,7 +110,7 @@ class Ensemble(Detector):
     than any, may speak alone. Members that have no data yet give 0. Without a clock, the
     day's members are silent: the sum is stretched by 1.2, and the shape's slope is 14.
 
-    A raw score of 10 makes the score 70, the usual threshold. It is no sum of independent
+    A raw score of 10.5 makes the score 70, the usual threshold. It is no sum of independent
     surprises, and 10 are not ten decades: about one row in 300 of the corpora it was made with has
     it, anomalies included. ``decades`` are the raw score on that scale; ``surprise`` is calibrated.
 

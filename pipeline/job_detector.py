@@ -196,9 +196,9 @@ class Detector(Section):
     )
     gaps: Gaps = Field(default_factory=Gaps, description="Periods without points")
     model: ModelSection = Field(
-        default_factory=lambda: ModelSection(type="RandomCutForest"),
-        description="What scores: {type, config}; a RandomCutForest with its defaults",
-        json_schema_extra={"default": {"type": "RandomCutForest"}},
+        default_factory=lambda: ModelSection(type="Ensemble"),
+        description="What scores: {type, config}; an Ensemble with its defaults",
+        json_schema_extra={"default": {"type": "Ensemble"}},
     )
     alerts_per_week: AlertsPerWeek | None = Field(
         default=None,

@@ -13,6 +13,8 @@ from transforms.decide import Rules
 from transforms.records import Integers, Series
 
 DAY = 86_400_000_000
+COMPILING_ROWS = 1100
+"""So many that every member has left its warm-up."""
 Match = tuple[tuple[str, tuple[str, ...]], ...]
 """Dimension names with the values that are meant."""
 
@@ -92,7 +94,7 @@ class Detection:
         """Run each model once, so that its kernels are compiled."""
         for settings in (self.settings, *(settings for _, settings in self.overrides)):
             model = SeriesModel(settings.model, 0)
-            model.score_and_learn(np.arange(2.0))
+            model.score_and_learn(np.sin(np.arange(float(COMPILING_ROWS))))
             SeriesModel(settings.model, 0, model.to_bytes())
 
 

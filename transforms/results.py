@@ -103,6 +103,14 @@ def result_lines(
         "attribution": _sparse(
             len(rows), {row: np.round(share, 6) for row, share in scores.attribution.items()}
         ),
+        "members": _sparse(
+            len(rows),
+            {
+                row: [{"name": name, "share": round(share, 6)} for name, share in shares.items()]
+                for row, shares in scores.members.items()
+            },
+        ),
+        "explanation": _sparse(len(rows), scores.explanations),
         "nearestNeighbour": _sparse(
             len(rows),
             {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 DIMENSION = pa.struct([("name", pa.string()), ("value", pa.string())])
+MEMBER = pa.struct([("name", pa.string()), ("share", pa.float64())])
 
 
 def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:
@@ -51,6 +52,18 @@ RESULT = pa.schema(
             "attribution",
             pa.list_(pa.float64()),
             "share of the score each of the last values bears, newest last; for candidates",
+            nullable=True,
+        ),
+        _field(
+            "members",
+            pa.list_(MEMBER),
+            "ensemble: share of the score that each member gave, the largest first; for candidates",
+            nullable=True,
+        ),
+        _field(
+            "explanation",
+            pa.string(),
+            "ensemble: the score in a sentence; for candidates",
             nullable=True,
         ),
         _field(
