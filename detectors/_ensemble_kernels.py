@@ -43,8 +43,8 @@ WEIGHTS = np.array([1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5])
 CAP = 6.0
 """Most decades of a member in the sum: agreement counts, not one tail."""
 
-UNPROVEN_DECADES = 1.5
-"""n values prove log10(n) decades; a member may claim so many more."""
+MATURE_DECADES = 3.6
+"""n values prove log10(n) decades: before these are so many, the sum counts by their share."""
 
 SHAPE_FROM = 1.5
 SHAPE_SLOPE = 6.0
@@ -213,9 +213,9 @@ def fuse(light: Light, decades: Floats, has_clock: bool, given: Floats, raw: Flo
     first = int(light.head[0]) - decades.shape[0]
     for i in range(decades.shape[0]):
         total = 0.0
-        most = min(CAP, math.log10(first + i + 1.0) + UNPROVEN_DECADES)
+        mature = scale * min(math.log10(first + i + 1.0) / MATURE_DECADES, 1.0)
         for k in range(SUMMED):
-            given[i, k] = scale * WEIGHTS[k] * min(decades[i, k], most)
+            given[i, k] = mature * WEIGHTS[k] * min(decades[i, k], CAP)
             total += given[i, k]
         shape = slope * max(decades[i, SHAPE] - SHAPE_FROM, 0.0)
         given[i, SHAPE] = 0.0

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors import _ensemble_kernels as kernels
-from detectors._ensemble_kernels import MEMBERS, FOREST, SHAPE
+from detectors._ensemble_kernels import FOREST, MEMBERS, SHAPE
 from detectors.band import BAND_WIDTH
 from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import CANDIDATE_DECADES, DECADES_AT_70, Calibration
@@ -217,7 +217,7 @@ class Ensemble(Detector):
         scores.decades[rows] = np.nan_to_num(raw) * (DECADES_AT_70 / ALERT)
         for i in np.flatnonzero(scores.decades[rows] >= CANDIDATE_DECADES).tolist():
             _Explained(i, present[i], given[i], Facts(*facts[i].tolist())).tell(
-                int(rows[i]), scores, found[1], found[2], self._shape.sequence_length
+                int(rows[i]), scores, found[1], found[2]
             )
         return scores
 
@@ -296,9 +296,7 @@ class _Explained:
     given: Floats
     facts: Facts
 
-    def tell(
-        self, row: int, scores: RawScores, shape: RawScores, forest: RawScores, length: int | None
-    ) -> None:
+    def tell(self, row: int, scores: RawScores, shape: RawScores, forest: RawScores) -> None:
         """Fill in what the row at ``row`` of ``scores`` is to say."""
         order = np.argsort(-self.given, kind="stable")
         total = float(self.given.sum())
@@ -313,6 +311,8 @@ class _Explained:
             scores.neighbour[row] = shape.neighbour[self.row]
         usual = self.value - self.facts.residual
         band = (usual - self._half_width, usual + self._half_width)
+        # not the length as it is by now: it may have been learnt again in this block
+        length = len(shape.attribution.get(self.row, ()))
         scores.explanations[row] = sentence(shares, self.facts, kernels.MEAN_ROWS, length, band)
 
     @property

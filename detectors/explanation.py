@@ -48,7 +48,7 @@ class Facts:
 
 
 def sentence(
-    shares: dict[str, float], facts: Facts, rows: int, length: int | None, band: tuple[float, float]
+    shares: dict[str, float], facts: Facts, rows: int, length: int, band: tuple[float, float]
 ) -> str:
     """What the members with the largest shares saw, and what would have been usual.
 
@@ -60,8 +60,8 @@ def sentence(
         Of the row.
     rows : int
         Values that the short mean, and the steps' mean, go over.
-    length : int or None
-        Values that the shape goes over, where it is known.
+    length : int
+        Values that the shape goes over, 0 where it is not known.
     band : (float, float)
         What is usual at this time; NaN where nothing is known of it.
     """
@@ -74,7 +74,7 @@ def sentence(
     return "; ".join(parts)
 
 
-def _part(name: str, facts: Facts, rows: int, length: int | None) -> str:
+def _part(name: str, facts: Facts, rows: int, length: int) -> str:
     among = f"in {facts.record_values:,.0f} values"
     ever = "than ever " if facts.record_values >= facts.learnt else "than any "
     time = "time of the week" if facts.weekly else "time of day"
@@ -91,7 +91,7 @@ def _part(name: str, facts: Facts, rows: int, length: int | None) -> str:
         "volatility": f"the last {rows} steps {facts.louder:.2g} times as large as usual",
         "forest": "the last 8 values lie as hardly any 8 before",
         "level": "a value or a burst unlike those before",
-        "shape": f"the last {length} values take a course unlike any before",
+        "shape": f"the last {length or 'many'} values take a course unlike any before",
     }
     return texts[name]
 

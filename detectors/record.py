@@ -1,8 +1,9 @@
 """How far a value lies outside all that came before: a member of `detectors.ensemble`.
 
 Of n exchangeable values the next is a new highest or lowest with probability 2 / (n + 1), so a
-record needs no calibration to be told in decades. What is only just a record says little, however
-rare, and is damped.
+record needs no calibration to be told in decades. Where records come more often than that, as in a
+series that drifts, each says less. What is only just a record says little, however rare, and is
+damped.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# of the epoch that goes on and of the one before it: values, lowest, highest
-CELLS = 6
+# of the epoch that goes on and of the one before it: values, lowest, highest; then the records,
+# each counted the less the more values came since
+CELLS = 7
 EPOCH = 20_000
 """Values an epoch: a range holds for one or two, so that it shrinks once its ends are long past."""
+
+USUAL_RECORDS = 4.0
+"""Twice the count that exchangeable values come to, however many they are."""
 
 HALF_SHARE = 0.03
 """Share of the range by which a record must exceed it for half of its decades."""
@@ -66,12 +71,15 @@ def record(state: Floats, value: float, warm_rows: int) -> tuple[float, float, f
     excess = max(value - highest, lowest - value, 0.0)
     decades = 0.0
     side = 0.0
+    often = max(state[6] / USUAL_RECORDS, 1.0)
+    state[6] *= 1.0 - 1.0 / (known + 1.0)
     if excess > 0.0:
+        state[6] += 1.0
         side = 1.0 if value > highest else -1.0
         share = excess / width if width > 0.0 else 1.0
         if known >= warm_rows:
-            rarity = math.log10(known / 2.0 + 1.0) + FAR_DECADES * min(share, FAR_SHARE)
-            decades = share / (share + HALF_SHARE) * rarity
+            rarity = math.log10((known / 2.0 + 1.0) / often) + FAR_DECADES * min(share, FAR_SHARE)
+            decades = share / (share + HALF_SHARE) * max(rarity, 0.0)
         if width > 0.0 and share > 1.0:
             value = highest + width if side > 0.0 else lowest - width
     if state[0] == 0.0:
@@ -82,6 +90,6 @@ def record(state: Floats, value: float, warm_rows: int) -> tuple[float, float, f
         state[2] = max(state[2], value)
     state[0] += 1.0
     if state[0] >= EPOCH:
-        state[3:] = state[:3]
+        state[3:6] = state[:3]
         state[0] = 0.0
     return decades, side, known
