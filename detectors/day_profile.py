@@ -25,8 +25,8 @@ WEEK_SLOTS = 7 * DAY_SLOTS
 DAY = 86_400
 MONDAY = 3  # 1970-01-01 was a Thursday
 
-# of a profile: residuals learnt, their mean size, slot of the newest row, rows and mean of the visit
-# that goes on; then for each slot: visits finished, profile
+# of a profile: residuals learnt, their mean size, slot of the newest row, rows and mean of the
+# visit that goes on; then for each slot: visits finished, profile
 HEAD = 5
 DAY_CELLS = HEAD + 2 * DAY_SLOTS
 WEEK_CELLS = HEAD + 2 * WEEK_SLOTS
@@ -98,9 +98,7 @@ def day_profile(state: Floats, value: float, slot: int) -> tuple[float, float, f
     usual = state[1]
     if math.isnan(by_day):
         return 0.0, UNKNOWN, usual, 0.0
-    weekly = (
-        not math.isnan(by_week) and state[2] > COMPARED_ROWS and state[4] < BETTER * state[3]
-    )
+    weekly = not math.isnan(by_week) and state[2] > COMPARED_ROWS and state[4] < BETTER * state[3]
     residual = by_week if weekly else by_day
     size = abs(residual)
     raw = 0.0

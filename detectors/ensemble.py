@@ -206,10 +206,7 @@ class Ensemble(Detector):
         scores = RawScores.empty(values.shape[0])
         rows = np.flatnonzero(~np.isnan(values))
         present = np.array(values[rows], np.float64)
-        decades = np.zeros((len(rows), len(MEMBERS)))
-        found = [m.score_and_learn(present, c) for m, c in self._discords()]
-        found.append(self._forest.score_and_learn(present, self._of_forest))
-        decades[:, kernels.LEVEL], decades[:, SHAPE] = found[0].decades, found[1].decades
+        decades, found = self._discord_decades(present)
         clock = None if times is None else times[rows]
         raw, given, facts = self._join(self._light, present, clock, found[2].raw, decades)
         calibration.decades(raw)
@@ -220,6 +217,22 @@ class Ensemble(Detector):
                 int(rows[i]), scores, found[1], found[2]
             )
         return scores
+
+    def member_decades(self, values: Floats, times: Integers | None = None) -> Floats:
+        """What each member says of each row, float64[n, 9], before any weight; learns the rows.
+
+        ``values`` (float64[n]) holds no NaN. Columns as `MEMBERS`.
+        """
+        decades, found = self._discord_decades(values)
+        self._join(self._light, values, times, found[2].raw, decades)
+        return decades
+
+    def _discord_decades(self, values: Floats) -> tuple[Floats, list[RawScores]]:
+        """Decades with two columns filled, and what level, shape and forest found."""
+        decades = np.zeros((len(values), len(MEMBERS)))
+        found = [m.score_and_learn(values, c) for m, c in self._discords()]
+        decades[:, kernels.LEVEL], decades[:, SHAPE] = found[0].decades, found[1].decades
+        return decades, [*found, self._forest.score_and_learn(values, self._of_forest)]
 
     def _join(
         self,

@@ -110,7 +110,9 @@ def test_day_profile_is_its_twin(weeks):
 def test_the_week_speaks_where_the_data_show_one():
     values, slots = days(8)
     assert run_day_profile(values, slots)[-1][3] == 1.0
-    flat = np.sin(np.pi * (np.arange(len(values)) % 24) / 24) + 0.1 * RNG.standard_normal(len(values))
+    flat = np.sin(np.pi * (np.arange(len(values)) % 24) / 24) + 0.1 * RNG.standard_normal(
+        len(values)
+    )
     assert run_day_profile(flat, slots)[-1][3] == 0.0
 
 
