@@ -31,6 +31,21 @@ the strangest row stays the strangest however the calibration moves on."""
 
 MOST_SMOOTHING = 1000
 
+PLAINEST_FIRST = np.array(
+    [
+        kernels.RECORD,
+        kernels.RECORD_OF_RESIDUAL,
+        kernels.DAY,
+        kernels.JUMP,
+        kernels.RECORD_OF_MEAN,
+        kernels.VOLATILITY,
+        kernels.LEVEL,
+        FOREST,
+        SHAPE,
+    ]
+)
+"""Of members that gave the same, which a person understands best."""
+
 
 @dataclass(frozen=True)
 class EnsembleParameters:
@@ -311,7 +326,7 @@ class _Explained:
 
     def tell(self, row: int, scores: RawScores, shape: RawScores, forest: RawScores) -> None:
         """Fill in what the row at ``row`` of ``scores`` is to say."""
-        order = np.argsort(-self.given, kind="stable")
+        order = PLAINEST_FIRST[np.argsort(-self.given[PLAINEST_FIRST], kind="stable")]
         total = float(self.given.sum())
         shares = {MEMBERS[k]: float(self.given[k]) / total for k in order if self.given[k] > 0.0}
         leader = int(order[0])

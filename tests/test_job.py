@@ -144,8 +144,8 @@ def test_defaults(load):
     assert detector.allowed_disorder == 0
     assert detector.record_id is None
     assert (detector.gaps.policy, detector.gaps.value) == ("ignore", None)
-    assert detector.model.type == "RandomCutForest"
-    assert detector.model.parameters == DETECTORS["RandomCutForest"].Parameters()
+    assert detector.model.type == "Ensemble"
+    assert detector.model.parameters == DETECTORS["Ensemble"].Parameters()
     assert (detector.threshold, detector.alerts_per_week) == (70.0, None)
     assert detector.rules.direction == "both"
     assert detector.rules.min_absolute_deviation == 0.0
