@@ -1,6 +1,6 @@
 """The pictures of docs/detectors/choosing.md, from rows of the development sets.
 
-    python -m benchmarks.choosing_pictures --data DIR docs/images
+python -m benchmarks.choosing_pictures --data DIR docs/images
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPECS = {
     "RandomCutForest": ModelSpec("RandomCutForest", RandomCutForestParameters()),
     "LeftDiscord": ModelSpec("LeftDiscord", LeftDiscordParameters()),
 }
-WIDTH, VALUES_HEIGHT, SCORE_HEIGHT = 680, 90, 45
+WIDTH, VALUES_HEIGHT, SCORE_HEIGHT = 600, 90, 45
 
 CASES = {
     "taxi": ("nab", "realKnownCause/nyc_taxi", 5700, 6500),
@@ -71,13 +71,14 @@ def picture(series: Series, first: int, last: int) -> alt.TopLevelMixin:
             series.times[: rows[-1] + 1] if series.has_clock else None,
         ).score
         data = [{"row": int(i), "score": float(score[i])} for i in rows]
-        bars = alt.Chart(alt.InlineData(values=data)).mark_area(color=GREY, line=True)
+        bars = alt.Chart(alt.InlineData(values=data)).mark_area(color=GREY)
         limit = alt.Chart(alt.InlineData(values=[{"at": 70}])).mark_rule(strokeDash=[4, 3])
         drawn = bars.encode(
             x=x, y=alt.Y("score:Q", title=None, scale=alt.Scale(domain=[0, 100]))
         ) + limit.encode(y="at:Q")
         panels.append(drawn.properties(width=WIDTH, height=SCORE_HEIGHT, title=name))
-    return alt.vconcat(*panels, spacing=4).configure_title(fontSize=11, anchor="start", offset=2)
+    stacked = alt.vconcat(*panels, spacing=4)
+    return stacked.configure_title(fontSize=11, anchor="start", offset=2).configure_axis(grid=False)
 
 
 if __name__ == "__main__":

@@ -559,7 +559,7 @@ MISTAKES = [
         "sinks.results.format",
         "left_discords",
         "sinks.results.format: 'left_discords' needs models of type LeftDiscord, "
-        "but there is RandomCutForest; write stack",
+        "but there is Ensemble; write stack",
     ),
     ("sinks.lake", "out", "sinks.lake: 'out' is not a mapping; its keys: path"),
     ("sinks.lake", {"path": "out/r/"}, "sinks.lake.path: 'out/r/' is another sink's path"),
