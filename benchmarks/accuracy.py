@@ -30,7 +30,7 @@ from rich.table import Table
 
 from benchmarks.datasets import DatasetError, Series, data_folder, load
 from benchmarks.machine import machine
-from benchmarks.peers import PEERS, QUIET_ROWS, SLOW_PEERS, quiet
+from benchmarks.peers import JAVA_PEERS, PEERS, QUIET_ROWS, SLOW_PEERS, quiet
 from benchmarks.scoring import ucr, vus
 from benchmarks.scoring.nab import PROFILES, ScoredSeries, carried_over, nab_scores
 from detectors.model import DETECTORS, ModelSpec, SeriesModel
@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         contestants = _contestants(options)
-        series = _choose(load(data_folder(options.data), options.set), options.series)
+        every = load(data_folder(options.data), options.set)
+        series = _choose(_up_to(every, options.longest), options.series)
     except (DatasetError, ValueError) as error:
         parser.error(str(error))
     curves = options.vus or options.set == "wsd"
@@ -122,7 +123,13 @@ def _parser() -> argparse.ArgumentParser:
         "--slow-peers", action="store_true", help="and those that are quadratic in time (stumpy)"
     )
     parser.add_argument(
+        "--java-peers", action="store_true", help="and the AWS forest (needs Java and Maven)"
+    )
+    parser.add_argument(
         "--series", type=int, metavar="N", help="only N series, evenly spread over the set"
+    )
+    parser.add_argument(
+        "--longest", type=int, metavar="ROWS", help="only series of at most so many rows"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes, default 2")
     parser.add_argument("--vus", action="store_true", help="AUC-PR and VUS-PR (wsd: always)")
@@ -143,6 +150,8 @@ def _contestants(options: argparse.Namespace) -> list[Contestant]:
         chosen += [Contestant(name) for name in PEERS]
     if options.slow_peers:
         chosen += [Contestant(name) for name in SLOW_PEERS]
+    if options.java_peers:
+        chosen += [Contestant(name) for name in JAVA_PEERS]
     if not chosen:
         raise ValueError(f"nothing to measure: give --peers or --model {'|'.join(DETECTORS)}")
     return chosen
@@ -164,6 +173,14 @@ def _spec(kind: str, config: str) -> ModelSpec:
         return ModelSpec(kind, parameters(**given))
     except (TypeError, ValueError) as error:
         raise ValueError(f"--config of {kind}: {error}") from error
+
+
+def _up_to(series: list[Series], longest: int | None) -> list[Series]:
+    chosen = [one for one in series if longest is None or len(one.values) <= longest]
+    if not chosen:
+        least = min(len(one.values) for one in series)
+        raise ValueError(f"--longest must be >= {least}, the shortest series, got {longest}")
+    return chosen
 
 
 def _choose(series: list[Series], limit: int | None) -> list[Series]:
@@ -266,7 +283,7 @@ def _form(series: Series, scores: Floats, curves: bool) -> Form:
 
 def _scores(contestant: Contestant, series: Series) -> Floats:
     if contestant.spec is None:
-        return {**PEERS, **SLOW_PEERS}[contestant.name](series.values)
+        return {**PEERS, **SLOW_PEERS, **JAVA_PEERS}[contestant.name](series.values)
     model = SeriesModel(contestant.spec, series_seed(series.series_id))
     found = model.score_and_learn(series.values, series.times if series.has_clock else None)
     scores: Floats = getattr(found, contestant.column)

@@ -49,6 +49,7 @@ Floats = NDArray[np.float64]
 
 SETTINGS = ((8, 50), (4, 100), (8, 30))
 """Shingle size and number of trees."""
+SAMPLE_SIZE = 256
 SHAPES = {"long": 1, "many": 24}
 """How many series the points are."""
 KINDS = ("core", "full")
@@ -167,6 +168,13 @@ def _speed_of(
     return result
 
 
+def _parameters(shingle: int, trees: int) -> RandomCutForestParameters:
+    """Both sides keep 256 points a tree, with the same time decay."""
+    return RandomCutForestParameters(
+        shingle_size=shingle, number_of_trees=trees, sample_size=SAMPLE_SIZE
+    )
+
+
 def _timed(run: Callable[..., object], *arguments: object) -> float:
     start = time.thread_time()
     run(*arguments)
@@ -174,7 +182,7 @@ def _timed(run: Callable[..., object], *arguments: object) -> float:
 
 
 def _run_core(shingle: int, trees: int, values: Floats, points: int) -> Floats:
-    parameters = RandomCutForestParameters(shingle_size=shingle, number_of_trees=trees)
+    parameters = _parameters(shingle, trees)
     scores = np.empty(len(values))
     for first in range(0, len(values), points):
         one = slice(first, first + points)
@@ -191,7 +199,7 @@ def _score_and_learn(forest: Forest, values: Floats, scores: Floats) -> None:
 
 
 def _run_full(shingle: int, trees: int, values: Floats, points: int) -> None:
-    parameters = RandomCutForestParameters(shingle_size=shingle, number_of_trees=trees)
+    parameters = _parameters(shingle, trees)
     spec = ModelSpec("RandomCutForest", parameters)
     for first in range(0, len(values), points):
         SeriesModel(spec, first).score_and_learn(values[first : first + points])
@@ -205,7 +213,7 @@ _RUNS: dict[str, Callable[..., object]] = {"core": _run_core, "full": _run_full}
 
 def _size(java: JavaForest | None, shingle: int, trees: int) -> dict[str, Any]:
     """Memory of a live model, bytes of its snapshot, and CPU seconds to write and to read that."""
-    parameters = RandomCutForestParameters(shingle_size=shingle, number_of_trees=trees)
+    parameters = _parameters(shingle, trees)
     spec = ModelSpec("RandomCutForest", parameters)
     model = SeriesModel(spec, 1)
     values = sine_with_spikes(STATE_ROWS, seed=1)
@@ -287,7 +295,7 @@ def _agreement(java: JavaForest | None, name: str, values: Floats, seeds: int) -
 
 
 def _seeded(shingle: int, trees: int, seed: int, values: Floats) -> Floats:
-    parameters = RandomCutForestParameters(shingle_size=shingle, number_of_trees=trees)
+    parameters = _parameters(shingle, trees)
     scores = np.empty(len(values))
     _score_and_learn(RandomCutForest(parameters, seed)._forest, values, scores)  # noqa: SLF001
     return scores

@@ -6,11 +6,13 @@ library: both come from Maven Central at the first run, so that run needs a netw
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -92,8 +94,9 @@ class JavaForest:
 
         Parameters
         ----------
-        model : {"core", "full"}
-            RandomCutForest, or ThresholdedRandomCutForest.
+        model : {"core", "full", "grade"}
+            Anomaly scores of a RandomCutForest or of a ThresholdedRandomCutForest, or the latter's
+            anomaly grades.
         shingle, trees, seed : int
             Its parameters; samples of 256.
         values : float64[n]
@@ -132,6 +135,16 @@ class JavaForest:
             self._errors.seek(0)
             raise JavaError(f"the JVM ended: {self._errors.read().strip()[-2000:]}")
         return answer.strip()
+
+
+@lru_cache(maxsize=1)
+def shared_forest() -> JavaForest:
+    """One JVM for the life of this process."""
+    folder = tempfile.TemporaryDirectory(prefix="tidewatch-forest-")
+    forest = JavaForest(Path(folder.name))
+    atexit.register(folder.cleanup)
+    atexit.register(forest.__exit__, None, None, None)
+    return forest
 
 
 def _build() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -73,10 +75,21 @@ def _rolling_z_score(values: Floats, window: int, scores: Floats) -> None:
 def beam_z_score(values: Floats) -> Floats:
     """Apache Beam's ``ml.anomaly`` ZScore as it comes, called directly and not through a runner."""
     # imported here: Beam takes seconds to load, and the other peers need none of it
-    import apache_beam as beam
     from apache_beam.ml.anomaly.detectors.zscore import ZScore
 
-    detector = ZScore()
+    return _beam_scores(ZScore(), values)
+
+
+def beam_robust_z_score(values: Floats) -> Floats:
+    """Apache Beam's ``ml.anomaly`` RobustZScore (median, MAD), as `beam_z_score`."""
+    from apache_beam.ml.anomaly.detectors.robust_zscore import RobustZScore
+
+    return _beam_scores(RobustZScore(), values)
+
+
+def _beam_scores(detector: Any, values: Floats) -> Floats:
+    import apache_beam as beam
+
     scores = np.full(len(values), np.nan)
     for i, value in enumerate(values.tolist()):
         row = beam.Row(value=value)
@@ -85,6 +98,21 @@ def beam_z_score(values: Floats) -> Floats:
             scores[i] = score
         detector.learn_one(row)
     return scores
+
+
+def aws_forest(model: str, shingle_size: int, values: Floats) -> Floats:
+    """AWS random cut forest 4.3 (Java), 50 trees of 256 points; needs Java and Maven.
+
+    ``core`` is the anomaly score of its RandomCutForest, ``grade`` the anomaly grade of its
+    ThresholdedRandomCutForest with the settings of `benchmarks.forest`.
+    """
+    from benchmarks.java_forest import shared_forest
+
+    return shared_forest().score(model, shingle_size, AWS_TREES, 1, values, len(values))[0]
+
+
+AWS_TREES = 50
+AWS_SHINGLES = (1, 8)
 
 
 LEARNING_ROWS = 1000
@@ -126,7 +154,15 @@ PEERS: dict[str, Peer] = {
     "|difference|": absolute_difference,
     "rolling z-score": rolling_z_score,
     "Beam ZScore": beam_z_score,
+    "Beam RobustZScore": beam_robust_z_score,
 }
+
+JAVA_PEERS: dict[str, Peer] = {
+    f"AWS {name}, shingle {size}": partial(aws_forest, model, size)
+    for name, model in (("RCF", "core"), ("TRCF grade", "grade"))
+    for size in AWS_SHINGLES
+}
+"""Asked for by themselves: they need Java and Maven."""
 
 SLOW_PEERS: dict[str, Peer] = {"stumpy left profile": stumpy_left_profile}
 """Asked for by themselves: a minute to compile, and quadratic in time."""

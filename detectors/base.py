@@ -96,6 +96,8 @@ class Detector(ABC):
     """Values a row; of more than one, values are float64[n, m]."""
     uses_times: bool = False
     """Whether `score_and_learn` takes the rows' event times, as ``times``."""
+    reach: int = 0
+    """Most points that `RawScores.neighbour` may lie before its row; 0: it never says."""
 
     @abstractmethod
     def __init__(self, parameters: Any, seed: int) -> None:

@@ -154,8 +154,3 @@ def score_of(decades: Floats) -> Floats:
 
 
 MOST_SCORE = float(np.nextafter(100.0, 0.0))
-
-
-def decades_of(score: float) -> float:
-    """The decades at which `score_of` reaches ``score`` (0 <= score < 100)."""
-    return DECADES_AT_70 * math.log1p(-score / 100.0) / math.log(0.3)

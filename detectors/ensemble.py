@@ -17,7 +17,7 @@ from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import CANDIDATE_DECADES, DECADES_AT_70, Calibration
 from detectors.day_profile import slots_of
 from detectors.explanation import Facts, sentence
-from detectors.left_discord import LEVEL_CONTEXT, LeftDiscord, LeftDiscordParameters
+from detectors.left_discord import LeftDiscord, LeftDiscordParameters
 from detectors.random_cut_forest import RandomCutForest, RandomCutForestParameters
 from detectors.seasonality import Seasonality
 
@@ -100,7 +100,8 @@ class EnsembleParameters:
     @property
     def level(self) -> LeftDiscordParameters:
         """Of the member level."""
-        return LeftDiscordParameters(context=min(self.context, LEVEL_CONTEXT), score="level")
+        usual = LeftDiscordParameters(score="level").retained
+        return LeftDiscordParameters(context=min(self.context, usual), score="level")
 
 
 class Ensemble(Detector):
@@ -171,6 +172,7 @@ class Ensemble(Detector):
         self._forest = RandomCutForest(parameters.forest, seed)
         self._level = LeftDiscord(parameters.level, seed)
         self._shape = LeftDiscord(parameters.shape, seed)
+        self.reach = self._shape.reach
         self._light = kernels.new_light(parameters.smoothing)
         # each for its member's candidates; the forest's decades in the sum are the light pass's
         self._of_forest = Calibration(*self._forest.raw_range)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,173 +12,15 @@ from numpy.typing import NDArray
 from detectors._level_kernels import OWN_PAST_CELLS, nearest_values, own_past
 from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import CANDIDATE_DECADES, Calibration
-from detectors.left_profile import LeftProfile, Pair
-from detectors.period import find_period
+from detectors.learning_part import LARGEST_SCALED, Learnt
+from detectors.left_discord_parameters import SHORTEST_DIFFERENCES, LeftDiscordParameters
+from detectors.left_profile import LeftProfile, Pair, tiles
+from detectors.period import LONGEST_PERIOD
 
-MOST_CONTEXT = 100_000
-LARGEST_SCALED = 2.0**400
-"""Scaled points are cut here: no product of n squares of them overflows."""
-
-LEVEL_LENGTH = 16
-LEVEL_FLOOR = 3.0
-SHAPE_FLOOR = 0.3
-SHORTEST_DIFFERENCES = 8
-PERIOD_POINTS = 1000
-LEVEL_POINTS = 150
-SHAPE_CONTEXT = 20_000
-LEVEL_CONTEXT = 5_000
-"""First learning part where the sequence length is the period, and of the level score."""
+__all__ = ["LeftDiscord", "LeftDiscordParameters"]
 
 LEAST_DEVIATION = 0.06
 """Added to the deviation of the level's own past, in standard deviations of the series."""
-
-DRIFT_OF_PERIOD = math.log(1.2)
-DRIFT_OF_SCALE = math.log(1.5)
-"""Profiles are made anew where what is learnt again differs by more."""
-
-
-@dataclass(frozen=True)
-class LeftDiscordParameters:
-    """Parameters of `LeftDiscord`.
-
-    Parameters
-    ----------
-    sequence_length : int or "auto"
-        Points a subsequence, n, at least 4. auto: one period of the series, learnt from it and
-        learnt again as it goes on (see `LeftDiscord`); 16 for the score ``level``.
-    context : int, optional
-        Retained subsequences that the newest is compared with, m, 1 to 100,000; rounded up to a
-        multiple of 64. How well discords are found depends on it most, up to some 20,000; so do
-        time and memory. Default 20,000, for the score ``level`` 5,000.
-    normalize : bool
-        True: subsequences are compared by shape, each less its mean and divided by its softened
-        standard deviation. False: plain Euclidean distance, level and amplitude included.
-    floor : float, optional
-        Soft floor e of a subsequence's standard deviation, in standard deviations of the learning
-        part: a subsequence is divided by sqrt(sd^2 + e^2), so that the noise of a nearly flat one
-        is not blown up. 0 is the usual z-normalisation; a large one tends to the plain distance
-        of the centred subsequences. Default 0.3, for the score ``level`` 3. Without effect on the
-        plain distance.
-    learning_points : int, optional
-        Points of the learning part, which are not scored; at least ``2 * sequence_length``.
-        Default: ``4 * sequence_length``, 1,000 with auto, 150 for the score ``level``.
-    differences : bool, optional
-        Compare subsequences of the series' differences too. Default: where shapes are compared.
-    difference_floor : float
-        ``floor`` of the differences, in their own standard deviations.
-    score : "shape" or "level"
-        shape: subsequences unlike all before. level: values and bursts unlike all before.
-    """
-
-    sequence_length: int | Literal["auto"] = "auto"
-    context: int | None = None
-    normalize: bool = True
-    floor: float | None = None
-    learning_points: int | None = None
-    differences: bool | None = None
-    difference_floor: float = 1.0
-    score: Literal["shape", "level"] = "shape"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.sequence_length, str):
-            if self.sequence_length != "auto":
-                raise ValueError(
-                    f"sequence_length must be auto or a number, got {self.sequence_length!r}"
-                )
-        elif self.sequence_length < 4:
-            raise ValueError(f"sequence_length must be >= 4, got {self.sequence_length}")
-        if not 1 <= self.retained <= MOST_CONTEXT:
-            raise ValueError(f"context must be 1 to {MOST_CONTEXT}, got {self.context}")
-        for name, floor in (("floor", self.floor), ("difference_floor", self.difference_floor)):
-            if floor is not None and not 0.0 <= floor < math.inf:
-                raise ValueError(f"{name} must be >= 0 and finite, got {floor}")
-        if self.score not in ("shape", "level"):
-            raise ValueError(f"score must be shape or level, got {self.score!r}")
-        if self.differences and not self.normalize:
-            raise ValueError("differences goes with normalize True, got False")
-        if self.differences and self.score == "level":
-            raise ValueError("differences goes with score shape, got level")
-        least = 2 * (self.fixed_length or SHORTEST_DIFFERENCES)
-        if self.learning_points is not None and self.learning_points < least:
-            raise ValueError(
-                f"learning_points must be >= 2 * sequence_length = {least}, "
-                f"got {self.learning_points}"
-            )
-
-    @property
-    def retained(self) -> int:
-        """The context, m before it is rounded up."""
-        if self.context is None:
-            return LEVEL_CONTEXT if self.score == "level" else SHAPE_CONTEXT
-        return self.context
-
-    @property
-    def fixed_length(self) -> int | None:
-        """The sequence length, where it is not learnt."""
-        if self.sequence_length != "auto":
-            return int(self.sequence_length)
-        return LEVEL_LENGTH if self.score == "level" else None
-
-    @property
-    def first_learning_points(self) -> int:
-        """Points of the first learning part."""
-        if self.learning_points is not None:
-            return self.learning_points
-        if self.sequence_length != "auto":
-            return 4 * int(self.sequence_length)
-        return LEVEL_POINTS if self.score == "level" else PERIOD_POINTS
-
-    @property
-    def with_differences(self) -> bool:
-        """Whether differences are compared too."""
-        if self.differences is None:
-            return self.normalize and self.score == "shape"
-        return self.differences
-
-    @property
-    def value_floor(self) -> float:
-        """The soft floor of the values' subsequences."""
-        if self.floor is None:
-            return LEVEL_FLOOR if self.score == "level" else SHAPE_FLOOR
-        return self.floor
-
-
-@dataclass
-class _Learnt:
-    """What the learning part taught: points are kept as ``value * 2**-exponent``.
-
-    ``deviation`` and ``step`` are the standard deviations of the scaled points and of their
-    differences; ``unit`` is the deviation, or the points' magnitude where there is none.
-    """
-
-    length: int
-    exponent: int
-    deviation: float
-    step: float
-    unit: float
-
-    def down(self, values: Floats) -> Floats:
-        with np.errstate(over="ignore", under="ignore"):
-            scaled = np.ldexp(values, -self.exponent)
-        return np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED)
-
-    def up(self, scaled: Floats | float) -> Floats:
-        with np.errstate(over="ignore", under="ignore"):
-            values = np.ldexp(scaled, self.exponent)
-        largest = float(np.finfo(np.float64).max)
-        return np.clip(values, -largest, largest)
-
-    def differs(self, other: _Learnt) -> bool:
-        """Whether profiles made for one would be wrong for the other."""
-        if abs(math.log(self.length / other.length)) > DRIFT_OF_PERIOD:
-            return True
-        shift = (other.exponent - self.exponent) * math.log(2.0)
-        pairs = ((self.deviation, other.deviation), (self.step, other.step))
-        return any(
-            (ours > 0.0) != (theirs > 0.0)
-            or (ours > 0.0 and abs(math.log(theirs / ours) + shift) > DRIFT_OF_SCALE)
-            for ours, theirs in pairs
-        )
 
 
 class LeftDiscord(Detector):
@@ -253,11 +94,12 @@ class LeftDiscord(Detector):
         del seed
         self.parameters = parameters
         self.raw_range = _raw_range(parameters)
+        self.reach = tiles(parameters.retained) + (parameters.fixed_length or LONGEST_PERIOD)
         self.learning_points = parameters.first_learning_points
         self._points = 0
         self._due = self.learning_points
         self._learning = np.empty(self.learning_points)
-        self._learnt: _Learnt | None = None
+        self._learnt: Learnt | None = None
         self._values: LeftProfile | None = None
         self._differences: LeftProfile | None = None
         self._own_past = np.zeros((2 if parameters.score == "level" else 0, OWN_PAST_CELLS))
@@ -331,7 +173,7 @@ class LeftDiscord(Detector):
 
     def to_arrays(self) -> Arrays:
         """The whole state, lossless, as named arrays (views into the detector)."""
-        learnt = self._learnt or _Learnt(0, 0, 0.0, 0.0, 0.0)
+        learnt = self._learnt or Learnt(0, 0, 0.0, 0.0, 0.0)
         counts = [self._points, self._due, learnt.length, learnt.exponent]
         arrays: Arrays = {
             "counts": np.array(counts, np.int64),
@@ -360,7 +202,7 @@ class LeftDiscord(Detector):
             return detector
         detector._learning = np.empty(0)
         deviation, step, unit = (float(scale) for scale in arrays["scales"])
-        detector._learnt = _Learnt(length, exponent, deviation, step, unit)
+        detector._learnt = Learnt(length, exponent, deviation, step, unit)
 
         def profile(name: str, n: int) -> LeftProfile:
             part = {key: arrays[f"{name}.{key}"] for key in PROFILE_ARRAYS}
@@ -432,7 +274,7 @@ class LeftDiscord(Detector):
             values = self._learning
         else:
             values = self._learnt.up(self._values.points)
-        learnt = self._learn(values)
+        learnt = Learnt.of(values, self.parameters.fixed_length)
         if self._learnt is None or self._learnt.differs(learnt):
             self._make_profiles(learnt, values)
         self._due = self._next_due()
@@ -442,14 +284,7 @@ class LeftDiscord(Detector):
             return 2**62
         return self._points + min(self._points, self.parameters.retained)
 
-    def _learn(self, values: Floats) -> _Learnt:
-        exponent, deviation, unit = _scale_of_values(values)
-        scaled = np.ldexp(values, -exponent)
-        length = self.parameters.fixed_length or find_period(scaled)
-        step = float(np.diff(scaled, prepend=scaled[0]).std())
-        return _Learnt(max(length, 4), exponent, deviation, step, unit)
-
-    def _make_profiles(self, learnt: _Learnt, values: Floats) -> None:
+    def _make_profiles(self, learnt: Learnt, values: Floats) -> None:
         p = self.parameters
         scaled = learnt.down(values)
         if self._learnt is not None:  # their own past is kept in the unit of the points
@@ -510,19 +345,3 @@ def _finite(values: Any) -> Floats:
         row = int(infinite.argmax())
         raise ValueError(f"values must be finite or NaN, got {values[row]} at row {row}")
     return values
-
-
-def _scale_of_values(values: Floats) -> tuple[int, float, float]:
-    """Exponent, deviation and unit of `_Learnt` for the learning part ``values``, float64[rows].
-
-    Deviation and unit are the same, 0.5 to 1, but where all values are equal: 0 and 0.5 to 1.
-    """
-    magnitude, exponent = math.frexp(float(np.abs(values).max()))
-    inner = np.ldexp(values, -exponent)  # at most 1, so squares neither overflow nor vanish
-    inner -= inner[0]
-    mean = math.fsum(inner) / len(inner)
-    variance = math.fsum((inner - mean) ** 2) / len(inner)
-    if variance == 0.0:
-        return exponent, 0.0, magnitude or 1.0
-    deviation, shift = math.frexp(math.sqrt(variance))
-    return exponent + shift, deviation, deviation

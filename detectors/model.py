@@ -15,6 +15,7 @@ from detectors.calibration import WARM_ROWS, Calibration, score_of
 from detectors.ensemble import Ensemble
 from detectors.left_discord import LeftDiscord
 from detectors.random_cut_forest import RandomCutForest
+from detectors.recent_times import UNKNOWN, RecentTimes
 from detectors.seasonality import Seasonality
 from detectors.state import pack, parameters_hash, unpack
 from detectors.thresholds import Threshold, make_threshold
@@ -31,6 +32,7 @@ MOST_SURPRISING = 16.0
 """Decades up to which the past of the decades is counted bin by bin."""
 MATURITY_POINTS = 768.0
 """Points after which confidence reaches 1 - 1/e: three times the forest's usual sample."""
+_TIMES = "model.times"
 QUALITY_MEMORY = 1000.0
 """Rows over which the share of imputed rows is taken."""
 
@@ -99,6 +101,8 @@ class Scores:
         As in `detectors.base.RawScores`.
     neighbour : int64[n]
         As in `detectors.base.RawScores`.
+    neighbour_times : dict of row -> int
+        Event time of that neighbour's row, microseconds since 1970, where the times are known.
     high : dict of row -> float64[d]
         As in `detectors.base.RawScores`.
     reasons : dict of row -> str
@@ -126,6 +130,7 @@ class Scores:
     reasons: dict[int, str] = field(default_factory=dict)
     members: dict[int, dict[str, float]] = field(default_factory=dict)
     explanations: dict[int, str] = field(default_factory=dict)
+    neighbour_times: dict[int, int] = field(default_factory=dict)
 
 
 class SeriesModel:
@@ -168,9 +173,12 @@ class SeriesModel:
         self._threshold: Threshold | None = (
             None if spec.threshold is None else make_threshold(spec.threshold)
         )
+        self._times = RecentTimes(self.detector.reach) if self.detector.reach else None
         if arrays is not None:
             for name, cells in self._cells().items():
                 cells[:] = arrays[name]
+            if _TIMES in arrays:
+                self._times = RecentTimes.from_array(self.detector.reach, arrays[_TIMES])
 
     def _cells(self) -> dict[str, Floats]:
         """Everything but the detector's own state; written in place."""
@@ -234,7 +242,23 @@ class SeriesModel:
             reasons=found.reasons,
             members=found.members,
             explanations=found.explanations,
+            neighbour_times=self._neighbour_times(values, times, found.neighbour),
         )
+
+    def _neighbour_times(
+        self, values: Floats, times: Integers | None, neighbour: Integers
+    ) -> dict[int, int]:
+        """Event time of each row's nearest neighbour; learns the rows' own."""
+        if self._times is None:
+            return {}
+        missing = np.isnan(values)
+        if times is None:
+            times = np.full(len(values), UNKNOWN)
+        rows = np.flatnonzero(neighbour)
+        points = np.cumsum(~missing)[rows] - 1
+        found = self._times.take(times[~missing], points, neighbour[rows])
+        pairs = zip(rows.tolist(), found.tolist(), strict=True)
+        return {row: time for row, time in pairs if time != UNKNOWN}
 
     def _usual(self, values: Floats, times: Integers | None) -> Floats | float:
         """What the season makes usual at each row; 0 without a season."""
@@ -283,8 +307,13 @@ class SeriesModel:
     @property
     def state_bytes(self) -> int:
         """Memory of the live model, in bytes."""
-        return self.detector.state_bytes + sum(cells.nbytes for cells in self._cells().values())
+        times = 0 if self._times is None else self._times.nbytes
+        cells = sum(cells.nbytes for cells in self._cells().values())
+        return self.detector.state_bytes + cells + times
 
     def to_bytes(self) -> bytes:
         """The whole model, lossless; a model made with it as ``state`` goes on from here."""
-        return pack(self.spec.hash, {**self._cells(), **self.detector.to_arrays()})
+        arrays = {**self._cells(), **self.detector.to_arrays()}
+        if self._times is not None and self._times.any_known:
+            arrays[_TIMES] = self._times.to_array()
+        return pack(self.spec.hash, arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,10 @@ from detectors._forest_snapshot import (
 from detectors._forest_transform import TRANSFORMS
 from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import Calibration
+from detectors.forest_parameters import MISSING, RandomCutForestParameters, check_integer
 
-MOST_SHINGLE = 128
-MOST_TREES = 1_000
-MOST_SAMPLES = 32_767  # node ids are 16 bits wide
-MOST_DIMENSIONS = 256
-MOST_MEASURES = 32
+__all__ = ["Neighbour", "RandomCutForest", "RandomCutForestParameters"]
 
-MISSING = ("skip", "previous", "forest")
 REASONS = (
     "",
     "echo: nothing strange once the anomaly in the shingle is corrected",
@@ -41,104 +37,11 @@ REASONS = (
     "drift: goes on with the rows before",
 )
 """Why a candidate was held back, by the kernels' codes."""
+USUAL_OUTPUT_AFTER = 64
 MICROSECONDS = 1_000_000
 NO_TIME = -(2**63)
 
 _BLOCK_ROWS = 1_024  # bounds the memory for attributions
-
-
-@dataclass(frozen=True)
-class RandomCutForestParameters:
-    """What makes a forest.
-
-    Attributes
-    ----------
-    shingle_size : int
-        How many consecutive values make a point, 1..128.
-    number_of_trees : int
-        1..1000; scores vary less from seed to seed with more.
-    sample_size : int
-        Points that each tree keeps, 2..32767.
-    time_decay : float, optional
-        Rate in (0, 1] at which a point's chance to stay in a sample falls, per value learnt;
-        the mean age of a sample is about 1 / time_decay. Default 1 / (10 * sample_size).
-    output_after : int, optional
-        Points learnt before the first score, >= 1. Default sample_size // 4.
-    transform : str, optional
-        What the trees see of a value, see `detectors._forest_transform`: ``none`` the value
-        itself; ``difference`` to the one before; ``subtract_mean`` the distance from a time-decayed
-        mean; ``normalize`` that in time-decayed deviations; ``normalize_difference`` both.
-    measures : int, optional
-        Values a row, 1..32: several measures of one series, whose rows come together.
-    missing : str, optional
-        What becomes of NaN: ``skip`` as if the row had not been due; ``previous`` the value before
-        stands in; ``forest`` what the forest expects does. Rows that are filled in get no score,
-        and shingles that are half filled in are not sampled.
-    time_gaps : bool, optional
-        Let the time since the row before be one more dimension of a row.
-    near_absolute, near_relative : float, optional
-        Hold a candidate back that is within this distance of the expected value, in the unit of
-        the values or as a share of the expected value's size; >= 0, 0 is never.
-    drift_rows : int, optional
-        Hold a candidate back after so many candidates in succession if it is within two deviations
-        of their mean; >= 0, 0 is never.
-    """
-
-    shingle_size: int = 8
-    number_of_trees: int = 50
-    sample_size: int = 256
-    time_decay: float | None = None
-    output_after: int | None = None
-    transform: Literal[
-        "none", "difference", "subtract_mean", "normalize", "normalize_difference"
-    ] = "none"
-    measures: int = 1
-    missing: Literal["skip", "previous", "forest"] = "skip"
-    time_gaps: bool = False
-    near_absolute: float = 0.0
-    near_relative: float = 0.0
-    drift_rows: int = 0
-
-    def __post_init__(self) -> None:
-        _check_integer("shingle_size", self.shingle_size, 1, MOST_SHINGLE)
-        _check_integer("number_of_trees", self.number_of_trees, 1, MOST_TREES)
-        _check_integer("sample_size", self.sample_size, 2, MOST_SAMPLES)
-        if self.time_decay is not None and not 0.0 < self.time_decay <= 1.0:
-            raise ValueError(f"time_decay must be > 0 and <= 1, got {self.time_decay}")
-        if self.output_after is not None:
-            _check_integer("output_after", self.output_after, 1, None)
-        _check_choice("transform", self.transform, TRANSFORMS)
-        _check_choice("missing", self.missing, MISSING)
-        _check_integer("measures", self.measures, 1, MOST_MEASURES)
-        _check_integer("drift_rows", self.drift_rows, 0, None)
-        for name in ("near_absolute", "near_relative"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be >= 0 and finite, got {getattr(self, name)}")
-        dimensions = self.shingle_size * self.columns
-        if dimensions > MOST_DIMENSIONS:
-            raise ValueError(
-                f"shingle_size times measures (and 1 for time_gaps) must be <= {MOST_DIMENSIONS}, "
-                f"got {self.shingle_size} * {self.columns} = {dimensions}"
-            )
-
-    @property
-    def columns(self) -> int:
-        """Values a row as the trees see it: the measures, and the time gap where it counts."""
-        return self.measures + int(self.time_gaps)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def _check_integer(name: str, value: int, least: int, most: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be >= {least}, got {value}")
-    if most is not None and value > most:
-        raise ValueError(f"{name} must be <= {most}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -183,8 +86,8 @@ class RandomCutForest(Detector):
     is passed over as if it had not been due, and has raw score NaN.
 
     Cost: a score takes O(T (log S + D)), learning about ``time_decay * sample_size`` of that, in
-    all about 20 us a point at the defaults. Memory: about T * S * (8 D + 28) bytes, 1.2 MB at
-    the defaults; saved state T * S * 13 bytes and 4 bytes a ring row, 0.2 MB.
+    all about 20 us a point at the defaults. Memory: about T * S * (8 D + 28) bytes, 1.5 MB at
+    the defaults; saved state T * S * 9 bytes and 4 bytes a ring row, 0.2 MB.
 
     Parameters
     ----------
@@ -235,7 +138,7 @@ class RandomCutForest(Detector):
             trees=parameters.number_of_trees,
             sample_size=samples,
             time_decay=1.0 / (10 * samples) if decay is None else decay,
-            output_after=max(1, samples // 4) if after is None else after,
+            output_after=min(max(1, samples // 4), USUAL_OUTPUT_AFTER) if after is None else after,
             transform=TRANSFORMS.index(parameters.transform),
             seed=seed,
         )
@@ -373,7 +276,7 @@ class RandomCutForest(Detector):
         Each float64[rows], or float64[rows, m]; NaN while warming. The quantiles tell how far the
         trees differ, not how far the future may: they are no prediction interval.
         """
-        _check_integer("rows", rows, 1, None)
+        check_integer("rows", rows, 1, None)
         expected, lower, upper = np.empty((3, rows, self._parameters.columns))
         forecast(self._forest, expected, lower, upper)
         measures = self._parameters.measures

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -11,7 +9,14 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.durations import format_duration
 from pipeline.job_errors import Mistake, describe, not_among, rule_broken
-from pipeline.job_flagging import AlertsPerWeek, ModelSection, Rules, Threshold, ThresholdSection
+from pipeline.job_flagging import (
+    AlertsPerWeek,
+    ModelSection,
+    Rules,
+    SeasonalitySection,
+    Threshold,
+    ThresholdSection,
+)
 from pipeline.job_section import (
     Duration,
     PositiveDuration,
@@ -19,6 +24,7 @@ from pipeline.job_section import (
     Text,
     TextOrTexts,
     Texts,
+    TimeZone,
     repeated,
     written,
 )
@@ -54,7 +60,7 @@ class EventTime(Section):
         "1s",
         "Duration > 0, only with format counter: record k happens at k times step",
     )
-    time_zone: Text = Field(
+    time_zone: TimeZone = Field(
         default="UTC",
         description="IANA time zone of ISO 8601 text that has no offset",
     )
@@ -63,20 +69,6 @@ class EventTime(Section):
         description="position takes the rows in the order of the files, for clocks that repeat or "
         "step back: only from files, without aggregation and with gaps.policy ignore",
     )
-
-    @field_validator("time_zone")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(
-                f"{describe(name)} is not a time zone; "
-                f"{hint}write an IANA name such as UTC or Europe/Berlin"
-            ) from None
-        return name
 
     @model_validator(mode="after")
     def _belongs_to_format(self) -> EventTime:
@@ -135,6 +127,9 @@ class Override(Section):
         description="Dimension to its value, or to a list of values; all that are named must fit",
     )
     model: ModelSection | None = Field(default=None, description="Replaces the detector's model")
+    seasonality: SeasonalitySection | None = Field(
+        default=None, description="Replaces the detector's seasonality"
+    )
     threshold: Threshold | None = Field(
         default=None, description="Number 0 to 100 or {type, config}; replaces the flagging"
     )
@@ -199,6 +194,11 @@ class Detector(Section):
         default_factory=lambda: ModelSection(type="Ensemble"),
         description="What scores: {type, config}; an Ensemble with its defaults",
         json_schema_extra={"default": {"type": "Ensemble"}},
+    )
+    seasonality: SeasonalitySection | None = Field(
+        default=None,
+        description="What is usual at a time of the day or week is taken off the values before "
+        "they are scored; without it, the model sees the values themselves",
     )
     alerts_per_week: AlertsPerWeek | None = Field(
         default=None,

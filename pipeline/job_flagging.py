@@ -1,4 +1,4 @@
-"""How a detector of a job file scores and flags: its model, its threshold, its rules."""
+"""How a detector of a job file scores and flags: model, season, threshold, rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from pipeline.job_errors import rule_broken
-from pipeline.job_section import Quiet, Section, is_number, written
+from pipeline.job_section import Quiet, Section, TimeZone, is_number, written
 from pipeline.specs import model_parameters, threshold_parameters
 
 MODEL_CONFIG = "The detector's parameters, see docs/detectors; what is not named keeps its default"
@@ -34,6 +34,17 @@ class ModelSection(Section):
     def parameters(self) -> Any:
         """The detector's frozen ``Parameters``."""
         return model_parameters(self.type, self.config)
+
+
+class SeasonalitySection(Section):
+    """A rhythm of the clock on the wall that the series are expected to follow."""
+
+    season: Literal["hour_parity", "hour_of_day", "day_of_week", "hour_of_week"] = Field(
+        description="Even and odd hours, hours of the day, days of the week, or hours of the week"
+    )
+    time_zone: TimeZone = Field(
+        default="UTC", description="IANA time zone of the clock on the wall"
+    )
 
 
 class ThresholdSection(Section):

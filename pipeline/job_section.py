@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -116,6 +118,23 @@ Quiet = Annotated[
 ]
 
 Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _known_time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(
+            f"{describe(name)} is not a time zone; "
+            f"{hint}write an IANA name such as UTC or Europe/Berlin"
+        ) from None
+    return name
+
+
+TimeZone = Annotated[Text, AfterValidator(_known_time_zone)]
+"""An IANA name."""
 
 
 def _one_or_more(value: object) -> Any:

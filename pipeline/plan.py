@@ -7,6 +7,7 @@ from typing import Any
 
 from detectors.ensemble import EnsembleParameters
 from detectors.model import ModelSpec
+from detectors.seasonality import Seasonality
 from pipeline.job import Job
 from pipeline.job_detector import Detector, Override
 from pipeline.job_flagging import ThresholdSection
@@ -64,7 +65,7 @@ def _settings(detector: Detector) -> SeriesSettings:
     threshold = detector.threshold
     own = threshold.parameters if isinstance(threshold, ThresholdSection) else None
     return SeriesSettings(
-        ModelSpec(detector.model.type, _parameters(detector), own),
+        ModelSpec(detector.model.type, _parameters(detector), own, _season(detector)),
         _rules(detector, None if isinstance(threshold, ThresholdSection) else threshold),
         Gaps(detector.gaps.policy, detector.gaps.value or 0.0),
     )
@@ -75,6 +76,11 @@ def _parameters(detector: Detector) -> Any:
     if detector.event_time.format == "counter" and isinstance(parameters, EnsembleParameters):
         return replace(parameters, clock=False)  # a record's number tells no time of day
     return parameters
+
+
+def _season(detector: Detector) -> Seasonality | None:
+    season = detector.seasonality
+    return None if season is None else Seasonality(season.season, season.time_zone)
 
 
 def _rules(detector: Detector, threshold: float | None) -> Rules:

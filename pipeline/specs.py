@@ -14,8 +14,13 @@ from pipeline.job_errors import Mistake, rule_broken, sentence_of, unknown_key
 
 
 def model_parameters(type_name: str, config: Mapping[str, Any]) -> Any:
-    """The frozen parameters of a detector in `DETECTORS`; raises like `build`."""
-    return build(DETECTORS[type_name].Parameters, config)
+    """The frozen parameters of a detector in `DETECTORS`; raises like `build`.
+
+    Parameters with a ``translate`` take other names too, those of what the detector goes back to.
+    """
+    parameters = DETECTORS[type_name].Parameters
+    translate = getattr(parameters, "translate", dict)
+    return build(parameters, translate(config))
 
 
 def threshold_parameters(type_name: str, config: Mapping[str, Any]) -> Any:

@@ -79,6 +79,7 @@ def test_the_table_has_a_line_for_each_form(folder, capsys, monkeypatch):
         (["--peers", "--data", "/nowhere"], "data folder '/nowhere' does not exist"),
         ([], "nothing to measure: give --peers or --model"),
         (["--peers", "--series", "0"], "--series must be >= 1, got 0"),
+        (["--peers", "--longest", "3"], "the shortest series, got 3"),
         (["--peers", "--workers", "0"], "--workers must be >= 1, got 0"),
         (["--model", "RandomCutForest", "--config", "[1]"], "must be a JSON object, got '[1]'"),
         (["--model", "RandomCutForest", "--config", "{"], "must be a JSON object, got '{'"),

@@ -16,12 +16,10 @@ from detectors.calibration import (
     MOST_DECADES,
     MOST_LEARNT_DECADES,
     MOST_ROWS,
-    MOST_SCORE,
     TAIL_DECADES,
     WARM_ROWS,
     Calibration,
     add_score,
-    decades_of,
     score_of,
     tail_decades,
 )
@@ -179,19 +177,13 @@ def test_scores_beyond_the_range_count_in_the_end_bins(warm: int) -> None:
 
 def test_the_score_is_70_at_its_decades() -> None:
     assert score_of(np.array([0.0, DECADES_AT_70])) == pytest.approx([0.0, 70.0], abs=1e-12)
-    assert decades_of(70.0) == pytest.approx(DECADES_AT_70)
-    assert decades_of(0.0) == 0.0
 
 
 @given(st.floats(0.0, 20.0))
-def test_decades_of_is_the_inverse_of_score_of(decades: float) -> None:
+def test_the_score_gives_the_decades_back(decades: float) -> None:
     score = float(score_of(np.array([decades]))[0])
-    assert decades_of(score) == pytest.approx(decades, rel=1e-9, abs=1e-12)
-
-
-@given(st.floats(0.0, MOST_SCORE))
-def test_score_of_is_the_inverse_of_decades_of(score: float) -> None:
-    assert score_of(np.array([decades_of(score)]))[0] == pytest.approx(score, rel=1e-12)
+    back = DECADES_AT_70 * np.log1p(-score / 100.0) / np.log(0.3)
+    assert back == pytest.approx(decades, rel=1e-9, abs=1e-12)
 
 
 @given(st.floats(0.0, MOST_DECADES), st.floats(0.0, MOST_DECADES))

@@ -12,11 +12,13 @@ import yaml
 from pydantic import ValidationError
 
 from detectors.model import DETECTORS
+from detectors.seasonality import Seasonality
 from detectors.thresholds import THRESHOLDS, Spot
 from pipeline.job import SOURCE_KINDS, Job, job_schema, load_job
 from pipeline.job_errors import JobFileError, describe, place_text
 from pipeline.job_flagging import ModelSection, ThresholdSection
 from pipeline.job_section import QuietPeriod
+from pipeline.plan import detections_of
 from pipeline.specs import build
 
 ROOT = Path(__file__).parents[1]
@@ -324,6 +326,15 @@ def test_left_discords_are_written_where_every_model_is_one(load, mistakes):
     assert line.startswith("sinks.results.format: 'left_discords' needs models of type LeftDiscord")
 
 
+def test_a_left_discord_takes_the_names_of_left_discords(load, mistakes):
+    model = {"type": "LeftDiscord", "config": {"sequenceLength": 50, "initializationPeriods": 4}}
+    parameters = load(changed(("detectors.0.model", model))).detectors[0].model.parameters
+    assert (parameters.sequence_length, parameters.learning_points) == (50, 200)
+    both = {"type": "LeftDiscord", "config": {"sequenceLength": 50, "sequence_length": 50}}
+    [line] = mistakes(changed(("detectors.0.model", both)))
+    assert "sequenceLength and sequence_length mean the same: give one of them" in line
+
+
 # What is refused
 
 D = "detectors[0]"
@@ -405,6 +416,17 @@ MISTAKES = [
         "did you mean 'Europe/Berlin'? write an IANA name such as UTC or Europe/Berlin",
     ),
     ("detectors.0.event_time.time_zone", "../x", f"{D}.event_time.time_zone: '../x' is not a time"),
+    (
+        "detectors.0.seasonality",
+        {"season": "hour_of_year"},
+        f"{D}.seasonality.season: 'hour_of_year' is not allowed; did you mean 'hour_of_day'? "
+        "allowed: hour_parity, hour_of_day, day_of_week, hour_of_week",
+    ),
+    (
+        "detectors.0.seasonality",
+        {"season": "hour_of_day", "time_zone": "Europe/Berlim"},
+        f"{D}.seasonality.time_zone: 'Europe/Berlim' is not a time zone; did you mean",
+    ),
     ("detectors.0.event_time.order", "file", f"{D}.event_time.order: 'file' is not allowed; allow"),
     (
         "detectors.0.aggregation",
@@ -534,7 +556,7 @@ MISTAKES = [
     (
         "detectors.0.overrides",
         [{"match": {"x": "y"}}],
-        f"{D}.overrides[0]: changes nothing; give at least one of: model, threshold, alerts_per_w",
+        f"{D}.overrides[0]: changes nothing; give at least one of: model, seasonality, thresh",
     ),
     (
         "detectors.0.overrides",
@@ -549,7 +571,7 @@ MISTAKES = [
     (
         "detectors.0.overrides",
         [{"match": {"x": "y"}, "ttl": "1d"}],
-        f"{D}.overrides[0]: unknown key 'ttl'; allowed: match, model, threshold, alerts_per_week,",
+        f"{D}.overrides[0]: unknown key 'ttl'; allowed: match, model, seasonality, threshold,",
     ),
     ("sinks", REMOVE, "sinks: missing; its keys: results, lake, alerts"),
     ("sinks.results", REMOVE, "sinks.results: missing; its keys: path, format"),
@@ -656,6 +678,19 @@ SEVERAL = [
         ],
     ),
 ]
+
+
+def test_a_season_becomes_part_of_the_model(load):
+    season = {"season": "hour_of_week", "time_zone": "Asia/Tokyo"}
+    other = {"match": {"shop": "B"}, "seasonality": {"season": "hour_of_day"}}
+    changes = {"dimensions": ["shop"], "seasonality": season, "overrides": [other]}
+    job = load(changed(*((f"detectors.0.{key}", value) for key, value in changes.items())))
+    [detection] = detections_of(job).values()
+    assert detection.settings.model.seasonality == Seasonality("hour_of_week", "Asia/Tokyo")
+    [(_, settings)] = detection.overrides
+    assert settings.model.seasonality == Seasonality("hour_of_day")
+    [plain] = detections_of(load(changed())).values()
+    assert plain.settings.model.seasonality is None
 
 
 def test_a_series_of_a_job_has_one_measure(mistakes):

@@ -469,6 +469,40 @@ def test_wrong_parameters(wrong: dict[str, float], message: str) -> None:
         LeftDiscordParameters(**wrong)  # type: ignore[arg-type]
 
 
+def test_the_names_of_left_discords() -> None:
+    config = {"sequenceLength": 25, "initializationPeriods": 16, "context": 64}
+    translated = LeftDiscordParameters.translate(config)
+    assert translated == {"sequence_length": 25, "learning_points": 400, "context": 64}
+    assert LeftDiscordParameters.translate({"context": 64}) == {"context": 64}
+    ours = {"sequence_length": 25, "initializationPeriods": 2}
+    assert LeftDiscordParameters.translate(ours)["learning_points"] == 50
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"sequenceLength": 9, "sequence_length": 9}, "sequenceLength and sequence_length mean"),
+        (
+            {"sequenceLength": 9, "initializationPeriods": 2, "learning_points": 18},
+            "initializationPeriods and learning_points mean the same",
+        ),
+        ({"initializationPeriods": 16}, "give sequenceLength a number, got 'auto'"),
+        ({"sequenceLength": "auto", "initializationPeriods": 16}, "a number, got 'auto'"),
+        (
+            {"sequenceLength": 9, "initializationPeriods": 1},
+            "initializationPeriods must be a whole number >= 2, got 1",
+        ),
+        (
+            {"sequenceLength": 9, "initializationPeriods": "16"},
+            "initializationPeriods must be a whole number >= 2, got '16'",
+        ),
+    ],
+)
+def test_names_that_do_not_fit(config: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LeftDiscordParameters.translate(config)
+
+
 def test_infinity_is_refused() -> None:
     detector, calibration = fresh(KINDS["shape"])
     with pytest.raises(ValueError, match="must be finite or NaN, got -inf at row 2"):

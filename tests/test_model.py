@@ -18,7 +18,6 @@ from detectors.calibration import (
     DECADES_AT_70,
     WARM_ROWS,
     Calibration,
-    decades_of,
     score_of,
 )
 from detectors.model import (
@@ -47,7 +46,7 @@ SPECS = [
 every_spec = pytest.mark.parametrize(
     "spec", SPECS, ids=[f"{spec.kind}{i}" for i, spec in enumerate(SPECS)]
 )
-NOT_COLUMNS = ("attribution", "flagged", "high", "reasons")
+NOT_COLUMNS = ("attribution", "flagged", "high", "reasons", "neighbour_times")
 COLUMNS = tuple(f.name for f in fields(Scores) if f.name not in NOT_COLUMNS)
 SEED = 5
 IMPUTED = np.random.default_rng(4).random(ROWS) < 0.2
@@ -180,8 +179,6 @@ def test_the_score_follows_the_decades(spec: ModelSpec, name: str) -> None:
     np.testing.assert_array_equal(score, score_of(decades))
     assert (np.diff(score[np.argsort(decades)]) >= 0.0).all()
     np.testing.assert_array_equal(score >= 70.0, decades >= DECADES_AT_70)
-    some = decades[decades < 20.0]
-    np.testing.assert_allclose([decades_of(s) for s in score_of(some)], some, atol=1e-9)
 
 
 @every_spec
@@ -380,3 +377,27 @@ def test_equal_specs_are_equal(spec: ModelSpec) -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ValueError, match="kind must be one of RandomCutForest, .*got 'Oracle'"):
         ModelSpec("Oracle", None)
+
+
+def test_a_neighbour_has_a_time() -> None:
+    parameters = DETECTORS["LeftDiscord"].Parameters(sequence_length=20, context=128)
+    values = wave(1500)
+    values[[900, 901, 1200]] += 6.0
+    values[[300, 301, 1190]] = np.nan
+    gaps = np.random.default_rng(2).integers(1, 3, 1500)
+    times = np.cumsum(gaps) * 60_000_000
+    present = np.flatnonzero(~np.isnan(values))
+    for cuts in ([1500], [100, 905, 1201, 1500], list(range(1, 1501, 7)) + [1500]):
+        model, start, told = SeriesModel(ModelSpec("LeftDiscord", parameters), 1), 0, {}
+        for stop in cuts:
+            scores = model.score_and_learn(values[start:stop], times[start:stop])
+            for row in np.flatnonzero(scores.neighbour).tolist():
+                point = scores.points[row] - 1 - scores.neighbour[row]
+                assert scores.neighbour_times[row] == times[present[point]]
+                told[start + row] = scores.neighbour_times[row]
+            model = SeriesModel(model.spec, 0, model.to_bytes())
+            start = stop
+        assert {900, 1200} <= set(told)
+    without = SeriesModel(ModelSpec("LeftDiscord", parameters), 1)
+    scores = without.score_and_learn(values)
+    assert scores.neighbour.any() and not scores.neighbour_times

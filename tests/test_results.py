@@ -72,6 +72,8 @@ def scores_of(n, learning=0):
         flagged=None,
         attribution={n - 1: np.array([0.25, 0.75])} if n > learning else {},
         neighbour=np.arange(n),
+        high={n - 1: np.array([0.25, 0.5])} if n > learning else {},
+        neighbour_times={row: int(rows_of(np.zeros(n)).starts[0]) for row in range(1, n)},
     )
 
 
@@ -110,11 +112,21 @@ def test_a_row():
         "rawScore": 33.0,
         "surprise": 33.0,
         "attribution": [0.25, 0.75],
+        "attributionHigh": [0.25, 0.5],
         "nearestNeighbour": 1,
+        "nearestNeighbourTime": "2024-08-29 13:35:00",
         "decisionReason": "quiet period",
         "imputed": True,
         "resultId": result_ids(SERIES, MODEL, rows_of([14.0, 15.5]))[1],
     }
+
+
+def test_shares_of_a_row_with_a_time_gap_are_one():
+    scores = replace(scores_of(2), attribution={1: np.array([[0.1, 0.2], [0.3, 0.4]])})
+    rows = rows_of([1.0, 2.0])
+    ids = result_ids(SERIES, MODEL, rows)
+    line = result_lines(SERIES, rows, scores, scores.score > 20, {}, 70.0, ids)[1]
+    assert json.loads(line)["attribution"] == [0.3, 0.7]
 
 
 def test_while_learning_the_score_is_0_and_what_is_unknown_is_null():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.spot import _pareto_threshold
 from detectors.thresholds import (
     THRESHOLDS,
     Conformal,
@@ -17,7 +18,6 @@ from detectors.thresholds import (
     MeanStdDev,
     Quantile,
     Spot,
-    _pareto_threshold,
 )
 from detectors.thresholds import make_threshold as make
 

@@ -60,6 +60,13 @@ def _choice(rows: NDArray[np.bool_], yes: bytes, no: bytes) -> Column:
     return [yes if row else no for row in rows.tolist()]
 
 
+def _texts_of(times: dict[int, int]) -> dict[int, str]:
+    if not times:
+        return {}
+    texts = text_times(np.array(list(times.values()), np.int64))
+    return dict(zip(times, texts, strict=True))
+
+
 def _sparse(rows: int, found: dict[int, Any]) -> Column:
     if not found:
         return b"null"
@@ -67,6 +74,11 @@ def _sparse(rows: int, found: dict[int, Any]) -> Column:
     for row, value in found.items():
         column[row] = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return column
+
+
+def _by_row(shares: dict[int, NDArray[np.float64]]) -> dict[int, NDArray[np.float64]]:
+    """Shares (float64[d], or float64[d, m] of more than one column) as one a row, rounded."""
+    return {row: np.round(share.reshape(len(share), -1).sum(1), 6) for row, share in shares.items()}
 
 
 def result_lines(
@@ -100,9 +112,8 @@ def result_lines(
         "expectedUpper": _numbers(scores.upper),
         "rawScore": _numbers(scores.raw),
         "surprise": _numbers(np.where(scores.learning, np.nan, scores.surprise)),
-        "attribution": _sparse(
-            len(rows), {row: np.round(share, 6) for row, share in scores.attribution.items()}
-        ),
+        "attribution": _sparse(len(rows), _by_row(scores.attribution)),
+        "attributionHigh": _sparse(len(rows), _by_row(scores.high)),
         "members": _sparse(
             len(rows),
             {
@@ -118,6 +129,7 @@ def result_lines(
                 for row in np.flatnonzero(scores.neighbour).tolist()
             },
         ),
+        "nearestNeighbourTime": _sparse(len(rows), _texts_of(scores.neighbour_times)),
         "decisionReason": _sparse(len(rows), reasons),
         "imputed": _choice(rows.imputed, b"true", b"false"),
         "resultId": _texts(ids),

@@ -55,6 +55,12 @@ RESULT = pa.schema(
             nullable=True,
         ),
         _field(
+            "attributionHigh",
+            pa.list_(pa.float64()),
+            "random cut forest: the part of each share that is due to values that were too high",
+            nullable=True,
+        ),
+        _field(
             "members",
             pa.list_(MEMBER),
             "ensemble: share of the score that each member gave, the largest first; for candidates",
@@ -70,6 +76,12 @@ RESULT = pa.schema(
             "nearestNeighbour",
             pa.int64(),
             "left discord: processedDataPoints where the subsequence most like it ended",
+            nullable=True,
+        ),
+        _field(
+            "nearestNeighbourTime",
+            pa.string(),
+            "start of that row's period, YYYY-MM-DD HH:MM:SS[.ffffff], UTC",
             nullable=True,
         ),
         _field(

@@ -25,7 +25,7 @@ import java.nio.file.Path;
  * standard output, so that both sides can take turns in one run.
  *
  * <pre>
- * score core|full shingle trees seed points values scores   -> CPU nanoseconds of all series
+ * score core|full|grade shingle trees seed points values scores   -> CPU nanoseconds of all series
  * state core|full shingle trees seed values                 -> snapshot bytes, to bytes ns, from bytes ns
  * heap core|full shingle trees seed values                  -> bytes of heap a model takes
  * </pre>
@@ -55,18 +55,18 @@ public final class Main {
     }
 
     private static String answer(String[] words) throws IOException {
-        boolean full = words[1].equals("full");
+        String kind = words[1];
         int shingle = Integer.parseInt(words[2]);
         int trees = Integer.parseInt(words[3]);
         long seed = Long.parseLong(words[4]);
         switch (words[0]) {
             case "score":
                 int points = Integer.parseInt(words[5]);
-                return score(full, shingle, trees, seed, points, words[6], words[7]);
+                return score(kind, shingle, trees, seed, points, words[6], words[7]);
             case "state":
                 return state(shingle, trees, seed, read(words[5]));
             case "heap":
-                return heap(full, shingle, trees, seed, read(words[5]));
+                return heap(kind, shingle, trees, seed, read(words[5]));
             default:
                 throw new IllegalArgumentException("score, state or heap, got " + words[0]);
         }
@@ -86,12 +86,13 @@ public final class Main {
                 .autoAdjust(true).anomalyRate(0.005).build();
     }
 
-    private static Model model(boolean isFull, int shingle, int trees, long seed) {
-        if (isFull) {
+    private static Model model(String kind, int shingle, int trees, long seed) {
+        if (!kind.equals("core")) {
+            boolean grade = kind.equals("grade");
             ThresholdedRandomCutForest forest = full(shingle, trees, seed);
             return (value, row) -> {
                 AnomalyDescriptor found = forest.process(new double[] {value}, row);
-                return found.getRCFScore();
+                return grade ? found.getAnomalyGrade() : found.getRCFScore();
             };
         }
         RandomCutForest forest = core(shingle, trees, seed);
@@ -103,13 +104,13 @@ public final class Main {
         };
     }
 
-    private static String score(boolean full, int shingle, int trees, long seed, int points,
+    private static String score(String kind, int shingle, int trees, long seed, int points,
             String valuesFile, String scoresFile) throws IOException {
         double[] values = read(valuesFile);
         double[] scores = new double[values.length];
         long start = CLOCK.getCurrentThreadCpuTime();
         for (int first = 0; first < values.length; first += points) {
-            Model model = model(full, shingle, trees, seed + first);
+            Model model = model(kind, shingle, trees, seed + first);
             for (int i = first; i < Math.min(first + points, values.length); i++) {
                 scores[i] = model.score(values[i], i - first);
             }
@@ -147,11 +148,11 @@ public final class Main {
         return bytes.length + " " + write / REPEATS + " " + read / REPEATS;
     }
 
-    private static String heap(boolean full, int shingle, int trees, long seed, double[] values) {
+    private static String heap(String kind, int shingle, int trees, long seed, double[] values) {
         long before = used();
         Model[] models = new Model[MODELS];
         for (int m = 0; m < MODELS; m++) {
-            models[m] = model(full, shingle, trees, seed + m);
+            models[m] = model(kind, shingle, trees, seed + m);
             for (int i = 0; i < values.length; i++) {
                 models[m].score(values[i], i);
             }
