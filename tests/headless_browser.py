@@ -36,8 +36,9 @@ _QUIET = (
 def require_chromium():
     """Chromium and its driver; installed by apt-get if they are missing and this is root."""
     if not all(map(shutil.which, ("chromium", "chromedriver"))) and os.geteuid() == 0:
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
-        subprocess.run(install, check=False, capture_output=True, timeout=300)
+        install = ["install", "--yes", "--no-install-recommends", *PACKAGES]
+        for words in (["update"], install):
+            subprocess.run(["apt-get", *words], check=False, capture_output=True, timeout=300)
     if not all(map(shutil.which, ("chromium", "chromedriver"))):
         if os.environ.get("CI") == "true":
             pytest.fail(f"needs the packages {' and '.join(PACKAGES)}")
