@@ -45,6 +45,8 @@ def result(product, number, start, **fields):
         "surprise": 0.5,
         "attribution": None,
         "attributionHigh": None,
+        "members": None,
+        "explanation": None,
         "nearestNeighbour": None,
         "nearestNeighbourTime": None,
         "decisionReason": None,

@@ -111,7 +111,7 @@ def test_a_server_is_killed_and_starts_again_at_its_port(server):
     server.start()
     first = server.process
     server.kill()
-    assert not first.is_running()
+    assert server.process is None
     server.start()
     assert server.process.pid != first.pid
     assert server.log.read_text() == "up\nup\n"
@@ -270,6 +270,6 @@ def test_the_command_shows_and_stops_what_the_api_started(cluster, capsys):
     assert "a cluster runs there already (kafka, aws)" in capsys.readouterr().err
     kafka = cluster.kafka.process
     assert command.main(["stop", f"--folder={cluster.folder}"]) == 0
-    assert not kafka.is_running()
+    assert not kafka.is_running() or kafka.status() == psutil.STATUS_ZOMBIE
     assert command.main(["status", f"--folder={cluster.folder}"]) == 1
     assert capsys.readouterr().out.count("down") == 4
