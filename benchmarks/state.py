@@ -124,7 +124,7 @@ def measure(name: str, points: int) -> dict[str, Any]:
 
 
 def write_state(spec: ModelSpec, values: Floats) -> Counter[str]:
-    """Bytes written to the state cells, by what they are, as ``values`` went through the step, one flush a value."""
+    """Bytes written to the state, by what they are, while each value went through by itself."""
     LIVE_MODELS.clear()
     step = DetectFn(
         {SERIES.detector: Detection(SeriesSettings(spec))}, Settings(flush_every=PERIOD)

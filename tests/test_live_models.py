@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from series_harness import FOREST, SERIES
 
 from detectors.model import SeriesModel
+from transforms import live_models
 from transforms.live_models import Journal, LiveModels, ModelKey
 from transforms.records import Series
 
@@ -152,3 +155,14 @@ def test_a_lower_bound_holds_at_once():
     assert models.bytes == len(models) == 4
     models.put(keys(1)[0], Stub(), 0)
     assert models.bytes == len(models) == 0
+
+
+def test_room_follows_the_containers_limit(tmp_path, monkeypatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(live_models, "_LIMITS", (limit, tmp_path / "not there"))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    limit.write_text("800\n")
+    assert live_models.usual_bytes.__wrapped__() == 100
+    limit.write_text("max\n")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert live_models.usual_bytes.__wrapped__() == memory // 8

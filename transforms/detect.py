@@ -43,7 +43,7 @@ from transforms import metrics
 from transforms.advance import Outcome, advance
 from transforms.detection import Detection
 from transforms.head import LONG_AGO, Head
-from transforms.live_models import LIVE_MODELS, Journal, ModelKey
+from transforms.live_models import LIVE_MODELS, Journal, ModelKey, usual_bytes
 from transforms.records import Block, Series, decode_block, encode_block
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
@@ -64,13 +64,14 @@ class Settings:
         Spacing of due times in microseconds; None for bounded input: one flush at its end.
     snapshot_rows : int
         Rows between two snapshots of a model.
-    live_bytes : int
-        Most memory for live models in a worker process, in bytes.
+    live_bytes : int, optional
+        Most memory for live models in a worker process, in bytes; None: what
+        `transforms.live_models.usual_bytes` finds there.
     """
 
     flush_every: int | None = None
-    snapshot_rows: int = 1024
-    live_bytes: int = 1 << 30
+    snapshot_rows: int = 256
+    live_bytes: int | None = None
 
 
 class DetectFn(beam.DoFn):
@@ -129,7 +130,10 @@ class DetectFn(beam.DoFn):
         if every is None:
             return [_END_MICROS]
         detection = self._detections[block.series.detector]
-        times = np.unique(-(-detection.ends(block.times) // every) * every)
+        times = -(-detection.ends(block.times) // every) * every
+        if len(times) == 1:
+            return times.tolist()
+        times = np.unique(times)
         # a long backlog needs no wake for each period it spans, only enough to make progress
         step = -(-len(times) // MOST_TIMERS_A_BLOCK) or 1
         return list(reversed(times[::-1][::step].tolist()))
@@ -288,8 +292,8 @@ class _Store:
                 self._journal.add(_ROWS + rows)
                 metrics.count("journal_bytes", len(rows))
         # bounded input wakes a series once: its model would only take room from the others
-        bounded = self._settings.flush_every is None
-        LIVE_MODELS.put(key, model, 0 if bounded else self._settings.live_bytes)
+        bounded, most = self._settings.flush_every is None, self._settings.live_bytes
+        LIVE_MODELS.put(key, model, 0 if bounded else usual_bytes() if most is None else most)
         return since_snapshot
 
     def forget(self) -> None:

@@ -9,11 +9,14 @@ next use rebuilds it from snapshot and journal.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +120,26 @@ class ModelKey:
             metrics.count("rebuilt")
             metrics.observe("rebuild_ms", (time.perf_counter() - started) * 1000)
         return model
+
+
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where a container's memory limit is written (cgroup 2 and 1)."""
+
+
+@cache
+def usual_bytes() -> int:
+    """A quarter of the machine's memory, or its container's, shared by one worker process a core.
+
+    The rest is for the processes themselves, for what the allocator adds to the counted bytes, and
+    for the runner's own process on the same machine.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [path.read_text().strip() for path in _LIMITS if path.exists()]
+    memory = min([memory, *(int(limit) for limit in limits if limit.isdigit())])
+    return memory // 4 // (os.cpu_count() or 1)
 
 
 class _Entry(NamedTuple):
