@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Harness:
         self.alerts: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
         self.left_discords: list[dict[str, Any]] = []
-        self.tally: dict[str, int] = {}
+        self.tally: Counter[str] = Counter()
 
     def feed(self, times: Any, values: Any, ids: Any = None, **more: Any) -> None:
         times = np.asarray(times, np.int64)
@@ -105,7 +106,7 @@ class Harness:
             self.results += [json.loads(line) for line in out[2].split(b"\n")]
         elif out.tag == "tally":
             _, counter, number = out.value
-            self.tally[counter] = self.tally.get(counter, 0) + number
+            self.tally[counter] += number
         elif out.tag == "left_discords":
             self.left_discords += [json.loads(line) for line in out.value[2].split(b"\n")]
         else:

@@ -343,4 +343,5 @@ def _outputs(outcome: Outcome) -> Iterator[Any]:
     for line in outcome.late:
         yield beam.pvalue.TaggedOutput(LATE, line)
     for counter, number in outcome.tally.items():
-        yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))
+        if number:
+            yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))

@@ -36,7 +36,8 @@ class Points:
 
     def where(self, rows: NDArray[np.bool_]) -> Points:
         """The points of the rows that are true."""
-        return self if rows.all() else self.take(rows.nonzero()[0])
+        chosen = rows.nonzero()[0]
+        return self if len(chosen) == len(self) else self.take(chosen)
 
     def take(self, rows: Integers) -> Points:
         """The points of the given rows, in that order."""
