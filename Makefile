@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LAKE ?= out/anybooks/lake
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lint test integration soak bench demo cluster cluster-stop clean
+.PHONY: help install lint test integration drills soak bench demo cluster cluster-stop dashboard clean
 .DEFAULT_GOAL := help
 
 help: ## Show these words
@@ -16,7 +17,7 @@ $(INSTALLED): setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is %s; name one: make PYTHON=python3.11 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks,cluster]'
+	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks,cluster,lake,dashboard]'
 	touch $@
 
 lint: install ## Formatting, lint rules, types
@@ -25,11 +26,14 @@ lint: install ## Formatting, lint rules, types
 	$(BIN)/mypy
 
 test: install ## Tests that need Python only (minutes)
-	$(BIN)/python -m pytest -m 'not integration and not soak'
-	@echo 'Left out: integration (make integration: a fresh venv, worker processes), soak (make soak: long runs).'
+	$(BIN)/python -m pytest -m 'not integration and not drills and not soak'
+	@echo 'Left out: integration (make integration: a fresh venv, worker processes), drills (make drills: failures of a live job), soak (make soak: long runs).'
 
 integration: install ## Tests that need more: worker processes, a fresh venv, the demo
 	$(BIN)/python -m pytest -m integration
+
+drills: install ## Failures of a live job on a real cluster (half an hour)
+	$(BIN)/python -m pytest -m drills
 
 soak: install ## Long runs
 	$(BIN)/python -m pytest -m soak
@@ -45,6 +49,9 @@ cluster: install ## Start Kafka, an AWS stand-in and Flink on loopback (Java 17,
 
 cluster-stop: install ## Stop exactly these
 	$(BIN)/python -m runners.cluster stop
+
+dashboard: install ## A web page over a lake (LAKE=out/anybooks/lake)
+	$(BIN)/python -m dashboard --lake $(LAKE)
 
 clean: ## Remove what the other words made and compiled, but not .venv
 	rm -rf out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Accuracy of the detectors and of their peers on a development set.
 
-    python -m benchmarks.accuracy --set nab --data DIR --model RandomCutForest --peers
+    python -m benchmarks.accuracy --set nab --data DIR --model Ensemble --model LeftDiscord --peers
 
 Every series goes once through the core, all with one configuration, and every measure is taken
 twice: of the scores as they are, and with a quiet period, in which a row's score counts only if it
@@ -32,7 +32,7 @@ from benchmarks.datasets import DatasetError, Series, data_folder, load
 from benchmarks.machine import machine
 from benchmarks.peers import JAVA_PEERS, PEERS, QUIET_ROWS, SLOW_PEERS, quiet
 from benchmarks.scoring import ucr, vus
-from benchmarks.scoring.nab import PROFILES, ScoredSeries, nab_scores
+from benchmarks.scoring.nab import PROFILES, ScoredSeries, carried_over, nab_scores
 from detectors.model import DETECTORS, ModelSpec, SeriesModel
 
 Floats = NDArray[np.float64]
@@ -109,7 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--set", required=True, choices=SETS)
     parser.add_argument("--data", metavar="DIR", help="folder of the set (or TIDEWATCH_DATA)")
-    parser.add_argument("--model", choices=sorted(DETECTORS), help="detector of the core")
+    parser.add_argument(
+        "--model",
+        choices=sorted(DETECTORS),
+        action="append",
+        default=[],
+        help="detector of the core; may be given for each of them",
+    )
     parser.add_argument("--config", default="{}", metavar="JSON", help="its parameters")
     parser.add_argument("--column", default="score", choices=COLUMNS, help="what ranks the rows")
     parser.add_argument("--peers", action="store_true", help="measure the peers too")
@@ -136,9 +142,10 @@ def _contestants(options: argparse.Namespace) -> list[Contestant]:
     if options.workers < 1:
         raise ValueError(f"--workers must be >= 1, got {options.workers}")
     chosen = []
-    if options.model:
-        spec = _spec(options.model, options.config)
-        chosen.append(Contestant(options.model, spec, options.column))
+    if len(options.model) > 1 and options.config != "{}":
+        raise ValueError(f"--config needs one --model, got {', '.join(options.model)}")
+    for kind in dict.fromkeys(options.model):
+        chosen.append(Contestant(kind, _spec(kind, options.config), options.column))
     if options.peers:
         chosen += [Contestant(name) for name in PEERS]
     if options.slow_peers:
@@ -278,7 +285,7 @@ def _scores(contestant: Contestant, series: Series) -> Floats:
     if contestant.spec is None:
         return {**PEERS, **SLOW_PEERS, **JAVA_PEERS}[contestant.name](series.values)
     model = SeriesModel(contestant.spec, series_seed(series.series_id))
-    found = model.score_and_learn(series.values, series.times)
+    found = model.score_and_learn(series.values, series.times if series.has_clock else None)
     scores: Floats = getattr(found, contestant.column)
     return scores
 
@@ -317,9 +324,12 @@ def _result(
 
 
 def _nab(series: Sequence[Series], forms: Sequence[Form]) -> dict[str, Any]:
-    pairs = zip(series, forms, strict=True)
+    pairs = list(zip(series, forms, strict=True))
     scores = nab_scores([ScoredSeries(form.scores, one.windows) for one, form in pairs])
-    return {profile: asdict(score) for profile, score in scores.items()}
+    half_splits = carried_over([ScoredSeries(form.scores, one.windows) for one, form in pairs])
+    return {profile: asdict(score) for profile, score in scores.items()} | {
+        "half_splits": half_splits
+    }
 
 
 def _ucr(series: Sequence[Series], forms: Sequence[Form]) -> dict[str, float]:
@@ -363,6 +373,7 @@ def _line(result: Mapping[str, Any]) -> dict[str, str]:
         scores = [f"{result['nab'][profile]['score']:.1f}" for profile in PROFILES]
         line["NAB / low FP / low FN"] = " / ".join(scores)
         standard = result["nab"]["standard"]
+        line["half splits"] = f"{result['nab']['half_splits']:.1f}"
         line["found"] = f"{standard['windows_found']}/{standard['windows']}"
         line["false rows"] = str(standard["false_positive_rows"])
     if "ucr" in result:

@@ -73,6 +73,11 @@ class Series:
             labels[first : last + 1] = True
         return labels
 
+    @property
+    def has_clock(self) -> bool:
+        """Whether the times are a clock's, and not row numbers."""
+        return not np.array_equal(self.times, np.arange(len(self.times)) * MICROSECONDS)
+
 
 def data_folder(named: str | None) -> Path:
     """The folder of the development sets: ``named``, else the one in ``TIDEWATCH_DATA``.

@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ CASES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure as the command line says."""
     options = _parser().parse_args(arguments)
+    measures = options.measure or ["drain", "live"]
     report: dict[str, Any] = {"machine": machine(), "workers": options.workers, "cases": []}
     with tempfile.TemporaryDirectory(prefix="tidewatch-streaming-") as folder:
         settings = Settings(parts=("kafka", "flink"))
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     case = replace(case, records=options.records)
                 if options.seconds and case.seconds:
                     case = replace(case, seconds=options.seconds)
-                for kind in options.measure:
+                for kind in measures:
                     if kind == "live" and not case.rate:
                         continue
                     print(f"{name}: {kind}", file=sys.stderr)
@@ -162,21 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         help="more options of the runner, without their dashes: max_bundle_size=1000",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.set_defaults(measure=None)
-    return _Defaults(parser)
-
-
-class _Defaults:
-    """A parser that fills in lists, which argparse's ``append`` would only add to."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self._parser = parser
-
-    def parse_args(self, arguments: Sequence[str] | None) -> argparse.Namespace:
-        """Options, with both measurements if none is named."""
-        options = self._parser.parse_args(arguments)
-        options.measure = options.measure or ["drain", "live"]
-        return options
+    return parser
 
 
 class Bench:
@@ -237,16 +224,15 @@ class Bench:
             memory = self._memory()
             time.sleep(10)  # what was due at the end comes
             seen = results_of(self._brokers, results, DISORDER_SECONDS, begin, time.time())
-        half = [x for x in seen.latencies]
         return {
             "rate": rate,
             "seconds": end - begin,
             "records": made,
             "results": seen.results,
             "by_detector": seen.by_detector,
-            "latency_p50": percentile(half, 0.5),
-            "latency_p99": percentile(half, 0.99),
-            "latency_most": max(half, default=None),
+            "latency_p50": percentile(seen.latencies, 0.5),
+            "latency_p99": percentile(seen.latencies, 0.99),
+            "latency_most": max(seen.latencies, default=None),
             "cpu_us_a_record": {k: 1e6 * v / max(made, 1) for k, v in cpu.items()},
             "memory_mb": memory,
         }
@@ -419,8 +405,6 @@ def _print(report: dict[str, Any]) -> None:
         )
     Console(width=140).print(table)
 
-
-__all__ = ["CASES", "Bench", "Case", "asdict", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,7 +27,8 @@ class RawScores:
         The detector's own score, higher = stranger; NaN while warming and for a missing value.
     decades : float64[n]
         Decades of surprise of ``raw`` (see `detectors.calibration`); 0 while warming. A detector
-        may weight them down where it knows more than the raw score says, never up.
+        may weight them down where it knows more than the raw score says, never up. An ensemble,
+        whose members are calibrated, gives its own.
     expected : float64[n] or float64[n, m]
         What the detector itself would have expected, in the unit of the values; NaN where it
         does not say (it speaks for candidates only, ``decades >= CANDIDATE_DECADES``). One column
@@ -43,6 +44,14 @@ class RawScores:
         the rest is due to lower ones. Only from detectors that know.
     reasons : dict of row -> str
         Why the decades of a row that would have been a candidate were lowered.
+    half_width : dict of row -> float
+        For candidates: half width of the band around ``expected``, in the unit of the values, where
+        the detector knows better than the model around it.
+    members : dict of row -> dict of member -> float
+        For candidates of an ensemble: share of the score that each member gave, the largest first;
+        the shares of a row sum to 1.
+    explanations : dict of row -> str
+        For candidates: the score in a sentence.
     """
 
     raw: Floats
@@ -52,6 +61,9 @@ class RawScores:
     neighbour: Integers
     high: dict[int, Floats] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+    half_width: dict[int, float] = field(default_factory=dict)
+    members: dict[int, dict[str, float]] = field(default_factory=dict)
+    explanations: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, rows: int, measures: int = 1) -> RawScores:

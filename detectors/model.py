@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detectors import band
 from detectors.base import Detector, Floats, Integers
 from detectors.calibration import WARM_ROWS, Calibration, score_of
+from detectors.ensemble import Ensemble
 from detectors.left_discord import LeftDiscord
 from detectors.random_cut_forest import RandomCutForest
 from detectors.recent_times import UNKNOWN, RecentTimes
@@ -22,6 +23,7 @@ from detectors.thresholds import Threshold, make_threshold
 DETECTORS: dict[str, type[Detector]] = {
     "RandomCutForest": RandomCutForest,
     "LeftDiscord": LeftDiscord,
+    "Ensemble": Ensemble,
 }
 """Detectors by the name a job file gives them."""
 
@@ -105,6 +107,10 @@ class Scores:
         As in `detectors.base.RawScores`.
     reasons : dict of row -> str
         Why the detector held a row back; as in `detectors.base.RawScores`.
+    members : dict of row -> dict of member -> float
+        As in `detectors.base.RawScores`.
+    explanations : dict of row -> str
+        As in `detectors.base.RawScores`.
     """
 
     raw: Floats
@@ -122,6 +128,8 @@ class Scores:
     neighbour: Integers
     high: dict[int, Floats] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
+    members: dict[int, dict[str, float]] = field(default_factory=dict)
+    explanations: dict[int, str] = field(default_factory=dict)
     neighbour_times: dict[int, int] = field(default_factory=dict)
 
 
@@ -217,6 +225,8 @@ class SeriesModel:
             learning = warming | (before + judged < WARM_ROWS)
         smoothed, half_width = self._expect(values)
         expected = np.where(np.isnan(found.expected), smoothed, found.expected) + level
+        for row, width in found.half_width.items():
+            half_width[row] = width
         confidence, points = self._mature(values, imputed)
         return Scores(
             raw=found.raw,
@@ -234,6 +244,8 @@ class SeriesModel:
             neighbour=found.neighbour,
             high=found.high,
             reasons=found.reasons,
+            members=found.members,
+            explanations=found.explanations,
             neighbour_times=self._neighbour_times(values, times, found.neighbour),
         )
 

@@ -80,10 +80,7 @@ class Seasonality:
 
     def slot_of(self, times: Integers) -> Integers:
         """The slot (int64[n], from 0) of event times (int64[n], microseconds since 1970)."""
-        seconds = times // MICROSECONDS
-        quarters, which = np.unique(seconds // OFFSETS_HOLD, return_inverse=True)
-        offsets = [_offset(self.time_zone, int(quarter) * OFFSETS_HOLD) for quarter in quarters]
-        local = seconds + np.array(offsets, np.int64)[which]
+        local = wall_seconds(times, self.time_zone)
         hour = local // HOUR % 24
         weekday = (local // DAY + MONDAY) % 7
         return {
@@ -107,6 +104,22 @@ class Seasonality:
         levels = np.empty(values.shape[0])
         _levels(state, values, self.slot_of(times), levels)
         return levels
+
+
+def wall_seconds(times: Integers, time_zone: str) -> Integers:
+    """What the clock on the wall shows, in seconds since its own 1970, int64[n].
+
+    Parameters
+    ----------
+    times : int64[n]
+        Microseconds since 1970.
+    time_zone : str
+        IANA name.
+    """
+    seconds = times // MICROSECONDS
+    quarters, which = np.unique(seconds // OFFSETS_HOLD, return_inverse=True)
+    offsets = [_offset(time_zone, int(quarter) * OFFSETS_HOLD) for quarter in quarters]
+    return seconds + np.array(offsets, np.int64)[which]
 
 
 @lru_cache(maxsize=65_536)

@@ -192,9 +192,9 @@ class Detector(Section):
     )
     gaps: Gaps = Field(default_factory=Gaps, description="Periods without points")
     model: ModelSection = Field(
-        default_factory=lambda: ModelSection(type="RandomCutForest"),
-        description="What scores: {type, config}; a RandomCutForest with its defaults",
-        json_schema_extra={"default": {"type": "RandomCutForest"}},
+        default_factory=lambda: ModelSection(type="Ensemble"),
+        description="What scores: {type, config}; an Ensemble with its defaults",
+        json_schema_extra={"default": {"type": "Ensemble"}},
     )
     seasonality: SeasonalitySection | None = Field(
         default=None,

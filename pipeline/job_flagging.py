@@ -17,7 +17,7 @@ MODEL_CONFIG = "The detector's parameters, see docs/detectors; what is not named
 class ModelSection(Section):
     """A detector and its parameters, in the grammar of Beam's ``Spec``."""
 
-    type: Literal["RandomCutForest", "LeftDiscord"] = Field(description="The detector")
+    type: Literal["Ensemble", "RandomCutForest", "LeftDiscord"] = Field(description="The detector")
     config: dict[str, Any] = Field(default_factory=dict, description=MODEL_CONFIG)
 
     @field_validator("config")

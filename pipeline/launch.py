@@ -35,6 +35,7 @@ from pipeline.job import Job, job_schema, load_job
 from pipeline.job_errors import JobFileError
 from pipeline.preflight import check_endpoints
 from pipeline.reach import check_reach
+from runners import CannotRun
 from transforms.detect import Settings
 from transforms.io.files import NoFiles, match
 
@@ -96,7 +97,11 @@ def main(arguments: list[str]) -> int:
     for path in previous_output(job) if ends else ():
         FileSystems.delete([path])
     _make_folders(job)
-    started = run(partial(build, job=job, settings=settings), options)
+    try:
+        started = run(partial(build, job=job, settings=settings), options)
+    except CannotRun as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
     if started is not None:  # a live job, which the cluster goes on with
         print(f"{job.job} is {started.state} as job {started.id}")
     if ends and job.sinks.balance_path:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from detectors.ensemble import EnsembleParameters
 from detectors.model import ModelSpec
 from detectors.seasonality import Seasonality
 from pipeline.job import Job
@@ -61,10 +65,17 @@ def _settings(detector: Detector) -> SeriesSettings:
     threshold = detector.threshold
     own = threshold.parameters if isinstance(threshold, ThresholdSection) else None
     return SeriesSettings(
-        ModelSpec(detector.model.type, detector.model.parameters, own, _season(detector)),
+        ModelSpec(detector.model.type, _parameters(detector), own, _season(detector)),
         _rules(detector, None if isinstance(threshold, ThresholdSection) else threshold),
         Gaps(detector.gaps.policy, detector.gaps.value or 0.0),
     )
+
+
+def _parameters(detector: Detector) -> Any:
+    parameters = detector.model.parameters
+    if detector.event_time.format == "counter" and isinstance(parameters, EnsembleParameters):
+        return replace(parameters, clock=False)  # a record's number tells no time of day
+    return parameters
 
 
 def _season(detector: Detector) -> Seasonality | None:

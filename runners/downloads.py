@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from runners import CannotRun
+
 _TAIL = 20
 """Lines of a failed command's output that are shown."""
 
 
-class DownloadFailed(Exception):
+class DownloadFailed(CannotRun):
     """Something could not be fetched or built; the text says what, why, and what to do."""
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import requests
 
+from runners import CannotRun
+
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States that a job does not leave."""
 _REQUEST_SECONDS = 30.0
@@ -17,7 +19,7 @@ _NAMES_A_REQUEST = 10
 """Flink refuses an address of more than 4,096 characters, and a name may have hundreds."""
 
 
-class FlinkError(Exception):
+class FlinkError(CannotRun):
     """A cluster is not there or refused something; the text says what, why and what to do."""
 
 

@@ -28,6 +28,10 @@ PARAMETERS: dict[str, list[dict[str, Any]]] = {
         {"context": 128, "learning_points": 100},
         {"context": 128, "score": "level"},
     ],
+    "Ensemble": [
+        {"context": 128, "number_of_trees": 20, "sample_size": 32},
+        {"context": 64, "number_of_trees": 20, "sample_size": 32, "smoothing": 3},
+    ],
 }
 """By kind; a detector that is not named here is tried with its default parameters."""
 

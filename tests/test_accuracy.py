@@ -84,6 +84,10 @@ def test_the_table_has_a_line_for_each_form(folder, capsys, monkeypatch):
         (["--model", "RandomCutForest", "--config", "[1]"], "must be a JSON object, got '[1]'"),
         (["--model", "RandomCutForest", "--config", "{"], "must be a JSON object, got '{'"),
         (["--model", "RandomCutForest", "--config", '{"no": 1}'], "got ['no']"),
+        (
+            ["--model", "Ensemble", "--model", "LeftDiscord", "--config", '{"context": 64}'],
+            "--config needs one --model, got Ensemble, LeftDiscord",
+        ),
     ],
 )
 def test_a_wrong_command_is_one_message(folder, arguments, message, capsys):

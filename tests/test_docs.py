@@ -40,6 +40,7 @@ PAGES = sorted(
     ]
 )
 DETECTOR_PAGES = {
+    "Ensemble": DOCS / "detectors" / "ensemble.md",
     "RandomCutForest": DOCS / "detectors" / "random_cut_forest.md",
     "LeftDiscord": DOCS / "detectors" / "left_discord.md",
 }
@@ -58,6 +59,7 @@ TYPES = {
     pa.bool_(): "boolean",
     pa.list_(pa.float64()): "list of numbers",
     pa.list_(schema.DIMENSION): "list of {name, value}",
+    pa.list_(schema.MEMBER): "list of {name, share}",
 }
 
 every_page = pytest.mark.parametrize(
@@ -255,6 +257,7 @@ def test_the_lake_has_its_tables_and_columns():
     kinds = {field.type for _, (record, _) in LAKE_TABLES.items() for field in record}
     arrow = {TYPES[kind]: str(kind) for kind in kinds - {pa.list_(schema.DIMENSION)}}
     arrow["list of numbers"] = "list of double"
+    arrow["list of {name, share}"] = "list of struct of string and double"
     assert columns == arrow
     assert f"{ROWS_AN_OBJECT:,} rows" in text
 

@@ -31,7 +31,7 @@ from drill_shop import (
 from pipeline.runs import _topic, rows_of
 from runners.cluster.local_cluster import Cluster, Settings
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.drills
 REFUSAL_SECONDS = 60
 
 

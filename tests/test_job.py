@@ -151,8 +151,8 @@ def test_defaults(load):
     assert detector.allowed_disorder == 0
     assert detector.record_id is None
     assert (detector.gaps.policy, detector.gaps.value) == ("ignore", None)
-    assert detector.model.type == "RandomCutForest"
-    assert detector.model.parameters == DETECTORS["RandomCutForest"].Parameters()
+    assert detector.model.type == "Ensemble"
+    assert detector.model.parameters == DETECTORS["Ensemble"].Parameters()
     assert (detector.threshold, detector.alerts_per_week) == (70.0, None)
     assert detector.rules.direction == "both"
     assert detector.rules.min_absolute_deviation == 0.0
@@ -738,7 +738,7 @@ MISTAKES = [
         "sinks.results.format",
         "left_discords",
         "sinks.results.format: 'left_discords' needs models of type LeftDiscord, "
-        "but there is RandomCutForest; write stack",
+        "but there is Ensemble; write stack",
     ),
     ("sinks.lake", "out", "sinks.lake: 'out' is not a mapping; its keys: path"),
     ("sinks.lake", {"path": "out/r/"}, "sinks.lake.path: 'out/r/' is another sink's path"),

@@ -90,6 +90,22 @@ def test_the_first_fields_are_the_stacks_and_all_are_the_schemas():
         assert list(json.loads(line)) == schema.RESULT.names
 
 
+def test_members_and_explanation_of_a_candidate():
+    found = replace(
+        scores_of(2, 0), members={1: {"record": 0.75, "jump": 0.25}}, explanations={1: 'a "step"'}
+    )
+    rows = rows_of(np.zeros(2))
+    ids = result_ids(SERIES, MODEL, rows)
+    lines = result_lines(SERIES, rows, found, np.zeros(2, bool), {}, 70.0, ids)
+    first, second = (json.loads(line) for line in lines)
+    assert (first["members"], first["explanation"]) == (None, None)
+    assert second["members"] == [
+        {"name": "record", "share": 0.75},
+        {"name": "jump", "share": 0.25},
+    ]
+    assert second["explanation"] == 'a "step"'
+
+
 def test_a_row():
     line = lines_of([14.0, 15.5], reasons={1: "quiet period"})[1]
     assert json.loads(line) == {
@@ -113,6 +129,8 @@ def test_a_row():
         "surprise": 33.0,
         "attribution": [0.25, 0.75],
         "attributionHigh": [0.25, 0.5],
+        "members": None,
+        "explanation": None,
         "nearestNeighbour": 1,
         "nearestNeighbourTime": "2024-08-29 13:35:00",
         "decisionReason": "quiet period",

@@ -120,6 +120,14 @@ def result_lines(
         "surprise": _numbers(np.where(scores.learning, np.nan, scores.surprise)),
         "attribution": _sparse(len(rows), _by_row(scores.attribution)),
         "attributionHigh": _sparse(len(rows), _by_row(scores.high)),
+        "members": _sparse(
+            len(rows),
+            {
+                row: [{"name": name, "share": round(share, 6)} for name, share in shares.items()]
+                for row, shares in scores.members.items()
+            },
+        ),
+        "explanation": _sparse(len(rows), scores.explanations),
         "nearestNeighbour": _sparse(
             len(rows),
             {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 DIMENSION = pa.struct([("name", pa.string()), ("value", pa.string())])
+MEMBER = pa.struct([("name", pa.string()), ("share", pa.float64())])
 
 
 def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:
@@ -57,6 +58,18 @@ RESULT = pa.schema(
             "attributionHigh",
             pa.list_(pa.float64()),
             "random cut forest: the part of each share that is due to values that were too high",
+            nullable=True,
+        ),
+        _field(
+            "members",
+            pa.list_(MEMBER),
+            "ensemble: share of the score that each member gave, the largest first; for candidates",
+            nullable=True,
+        ),
+        _field(
+            "explanation",
+            pa.string(),
+            "ensemble: the score in a sentence; for candidates",
             nullable=True,
         ),
         _field(

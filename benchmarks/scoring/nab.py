@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Window = tuple[int, int]
 
+SPLITS = 6
 PROBATION_SHARE = 0.15
 PROBATION_MOST_ROWS = 5000
 """Rows of a series that count for its probation: longer ones are on probation no longer."""
@@ -123,6 +124,22 @@ def nab_scores(
         name: _profile_score(pool, profile, (thresholds or {}).get(name))
         for name, profile in PROFILES.items()
     }
+
+
+def carried_over(series: Sequence[ScoredSeries], splits: int = SPLITS) -> float:
+    """Standard score of one half of the corpus at the threshold that is best for the other half.
+
+    The mean over ``splits`` random splits, each both ways; NaN without two halves with windows.
+    """
+    scores = []
+    for seed in range(splits):
+        order = np.random.default_rng(seed).permutation(len(series))
+        halves = [[series[i] for i in half] for half in np.array_split(order, 2)]
+        if all(any(one.windows for one in half) for half in halves):
+            for ours, other in (halves, halves[::-1]):
+                threshold = nab_scores(other)["standard"].threshold
+                scores.append(nab_scores(ours, {"standard": threshold})["standard"].score)
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def _profile_score(pool: _Pool, profile: Profile, threshold: float | None) -> NabScore:

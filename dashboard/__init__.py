@@ -1,0 +1,1 @@
+"""Looking at results: the web page, and the same for Grafana."""

@@ -1,0 +1,1 @@
+"""Reading results: the catalogue's tables, named queries, and the lake's upkeep."""
