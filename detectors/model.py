@@ -217,8 +217,12 @@ class SeriesModel:
         before = self._calibration.state[2]
         clock: dict[str, Any] = {"times": times} if self.detector.uses_times else {}
         found = self.detector.score_and_learn(values, self._calibration, **clock)
-        judged = np.cumsum(~np.isnan(found.raw)) - ~np.isnan(found.raw)
-        learning = np.isnan(found.raw) | (before + judged < WARM_ROWS)
+        warming = np.isnan(found.raw)
+        if before >= WARM_ROWS:
+            learning = warming
+        else:
+            judged = (~warming).cumsum() - ~warming
+            learning = warming | (before + judged < WARM_ROWS)
         smoothed, half_width = self._expect(values)
         expected = np.where(np.isnan(found.expected), smoothed, found.expected) + level
         for row, width in found.half_width.items():
@@ -254,7 +258,7 @@ class SeriesModel:
         missing = np.isnan(values)
         if times is None:
             times = np.full(len(values), UNKNOWN)
-        rows = np.flatnonzero(neighbour)
+        rows = neighbour.nonzero()[0]
         points = np.cumsum(~missing)[rows] - 1
         found = self._times.take(times[~missing], points, neighbour[rows])
         pairs = zip(rows.tolist(), found.tolist(), strict=True)

@@ -165,16 +165,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--live_model_mb",
         type=int,
-        default=Settings.live_bytes >> 20,
         metavar="MB",
-        help="most memory for live models in a worker process (default: %(default)s)",
+        help="most memory for live models in a worker process "
+        "(default: a quarter of its machine's memory, divided by the cores)",
     )
     return parser
 
 
 def _settings(known: argparse.Namespace, endless: bool) -> Settings:
     for name in ("snapshot_rows", "live_model_mb"):
-        if getattr(known, name) < 1:
+        if getattr(known, name) is not None and getattr(known, name) < 1:
             raise WrongUse(f"--{name} must be >= 1, got {getattr(known, name)}")
     try:
         every = parse_duration(known.flush_every)
@@ -182,7 +182,8 @@ def _settings(known: argparse.Namespace, endless: bool) -> Settings:
         raise WrongUse(f"--flush_every: {error}") from None
     if not every:
         raise WrongUse(f"--flush_every must be longer than 0s, got {known.flush_every}")
-    return Settings(every if endless else None, known.snapshot_rows, known.live_model_mb << 20)
+    live_bytes = None if known.live_model_mb is None else known.live_model_mb << 20
+    return Settings(every if endless else None, known.snapshot_rows, live_bytes)
 
 
 def _loaded_job(path: str | None) -> Job:

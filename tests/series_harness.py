@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -41,20 +42,6 @@ class Bag:
         self.items.clear()
 
 
-class Value:
-    def __init__(self) -> None:
-        self.value: bytes | None = None
-
-    def read(self) -> bytes | None:
-        return self.value
-
-    def write(self, value: bytes) -> None:
-        self.value = value
-
-    def clear(self) -> None:
-        self.value = None
-
-
 class Timer:
     def __init__(self) -> None:
         self.set_for: dict[str, int] = {}
@@ -75,13 +62,12 @@ class Harness:
         self.fn = DetectFn({series.detector: detection}, settings)
         self.series = series
         self.pending, self.journal = Bag(), Bag()
-        self.head, self.snapshot = Value(), Value()
         self.due, self.expiry, self.input_end = Timer(), Timer(), Timer()
         self.results: list[dict[str, Any]] = []
         self.alerts: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
         self.left_discords: list[dict[str, Any]] = []
-        self.tally: dict[str, int] = {}
+        self.tally: Counter[str] = Counter()
 
     def feed(self, times: Any, values: Any, ids: Any = None, **more: Any) -> None:
         times = np.asarray(times, np.int64)
@@ -102,19 +88,16 @@ class Harness:
             for time in due:
                 self.wake(time)
             if end:
-                self.fn.end_of_input(self.head)
+                self.fn.end_of_input(self.pending)
             if not due and not end:
                 break
         for time in self.expiry.take_due(micros):
-            self.fn.expire(
-                self.series.key, Timestamp(micros=time), self.pending, self.head, self.journal,
-                self.snapshot,
-            )  # fmt: skip
+            self.fn.expire(self.series.key, Timestamp(micros=time), self.pending, self.journal)
 
     def wake(self, micros: int) -> None:
         for out in self.fn.wake(
-            self.series.key, Timestamp(micros=micros), self.pending, self.head, self.journal,
-            self.snapshot, self.due, self.expiry, self.input_end,
+            self.series.key, Timestamp(micros=micros), self.pending, self.journal,
+            self.due, self.expiry, self.input_end,
         ):  # fmt: skip
             self._take(out)
 
@@ -123,7 +106,7 @@ class Harness:
             self.results += [json.loads(line) for line in out[2].split(b"\n")]
         elif out.tag == "tally":
             _, counter, number = out.value
-            self.tally[counter] = self.tally.get(counter, 0) + number
+            self.tally[counter] += number
         elif out.tag == "left_discords":
             self.left_discords += [json.loads(line) for line in out.value[2].split(b"\n")]
         else:

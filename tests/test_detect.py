@@ -81,11 +81,11 @@ def test_a_failed_bundle_never_scores_with_a_model_that_is_ahead():
     for i in range(60):
         harness.feed(times[i : i + 1], values[i : i + 1])
         if i == 40:  # the bundle runs, its outputs and state are thrown away, it runs again
-            pending, head = list(harness.pending.items), harness.head.value
+            pending = list(harness.pending.items)
             journal, results = list(harness.journal.items), list(harness.results)
             due = dict(harness.due.set_for)
             harness.watermark(int(times[i]) + MINUTE)
-            harness.pending.items, harness.head.value = pending, head
+            harness.pending.items = pending
             harness.journal.items, harness.results = journal, results
             harness.due.set_for = due
         harness.watermark(int(times[i]) + MINUTE)
@@ -105,7 +105,7 @@ def test_lost_state_is_an_error_and_no_wrong_score():
 
 def test_process_reads_no_state():
     harness = Harness(detection(), Settings(MINUTE))
-    harness.pending.read = harness.head.read = None  # calling it would fail
+    harness.pending.read = harness.journal.read = None  # calling it would fail
     harness.feed([0, 5 * MINUTE], [1.0, 2.0])
     assert sorted(harness.due.set_for.values()) == [MINUTE, 6 * MINUTE]
 
@@ -179,8 +179,7 @@ class TestSilence:
     def test_filling_stops_at_the_time_to_live_and_the_series_is_forgotten(self):
         harness = self.live(20, 600 * MINUTE, ttl=60 * MINUTE)
         assert len(harness.results) == 20 + 60
-        assert harness.head.value is None
-        assert harness.snapshot.value is None
+        assert harness.pending.items == harness.journal.items == []
         assert harness.journal.items == []
         assert not harness.due.set_for
 
@@ -196,7 +195,7 @@ def test_after_its_time_to_live_a_series_starts_anew_whenever_it_was_cleaned_up(
     harness = Harness(what, Settings(MINUTE))
     harness.feed(times[:100], values[:100])
     harness.watermark(290 * MINUTE)
-    assert harness.head.value is None  # cleaned up here, never in the bounded run
+    assert harness.pending.items == []  # cleaned up here, never in the bounded run
     harness.feed(times[100:], values[100:])
     harness.watermark(END)
     assert harness.lines == whole.lines

@@ -152,6 +152,8 @@ def _in_order(detection: Detection, blocks: list[Block]) -> tuple[Points, int]:
 
 
 def _blocks_of(series: Series, points: Points) -> list[Block]:
+    if not len(points):
+        return []
     return [
         Block(series, part.times, part.values, part.ids, history)
         for history in (True, False)
@@ -186,8 +188,10 @@ def _lives(
     Returns (whether a new model starts, rows) in order; where gaps are filled, a life's end is
     too, up to its time to live or ``fill_until``, as far as input is known to have come.
     """
-    measured = np.r_[head.last_start, rows.starts] if head.last_start > LONG_AGO else rows.starts
-    silent = np.flatnonzero(np.diff(measured) > detection.ttl) + 1
+    measured = rows.starts
+    if head.last_start > LONG_AGO:
+        measured = np.concatenate(([head.last_start], measured))
+    silent = (measured[1:] - measured[:-1] > detection.ttl).nonzero()[0] + 1
     bounds = [0, *silent.tolist(), len(measured)]
     known = len(measured) - len(rows)
     lives: list[tuple[bool, Rows]] = []
@@ -291,6 +295,8 @@ def _report(
 
 def _by_date(starts: Integers, lines: list[bytes]) -> list[tuple[str, bytes]]:
     days = starts // DAY
+    if len(lines) and (days == days[0]).all():  # as on a live stream
+        return [(date_text(int(days[0])), b"\n".join(lines))]
     changes = np.flatnonzero(np.r_[True, days[1:] != days[:-1]]).tolist()
     return [
         (date_text(int(days[a])), b"\n".join(lines[a:b]))

@@ -119,6 +119,11 @@ def rows_of_points(points: Points, by_position: bool = False) -> Rows:
 def aggregate(points: Points, how: Aggregation) -> Rows:
     """One row for each period that has points; ``points`` are in their total order."""
     starts = points.times // how.period * how.period
+    if len(points) and (starts == starts[0]).all():  # as on a live stream
+        start, none = starts[:1], np.zeros(1, np.bool_)
+        value = np.array([FUNCTIONS[how.function](points.values)], np.float64)
+        history = np.array([points.history.all()])
+        return Rows(start, start + how.period, value, np.zeros(1, np.int64), none, history)
     first = np.flatnonzero(np.r_[True, starts[1:] != starts[:-1]]) if len(points) else starts
     bounds = np.r_[first, len(points)].astype(np.int64)
     function = FUNCTIONS[how.function]

@@ -9,7 +9,7 @@ scores higher than the whole of the last alert opens another.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,17 +90,24 @@ class AlertState:
     peak: float = 0.0
     open: tuple[str, int] | None = None
 
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
+    def to_plain(self) -> list[Any]:
+        """Plain values in the order of the fields, for JSON."""
+        return [
+            self.rows,
+            self.first_time,
+            self.recent,
+            self.last,
+            self.last_time,
+            self.peak,
+            self.open,
+        ]
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> AlertState:
+    def from_plain(cls, plain: list[Any]) -> AlertState:
         """The state that `to_plain` described."""
-        opened = plain["open"]
-        return cls(
-            **{**plain, "recent": tuple(plain["recent"]), "open": opened and (opened[0], opened[1])}
-        )
+        rows, first_time, recent, last, last_time, peak, opened = plain
+        opened = opened and (opened[0], opened[1])
+        return cls(rows, first_time, tuple(recent), last, last_time, peak, opened)
 
 
 class Event(NamedTuple):
@@ -157,9 +164,8 @@ def decide(
     reasons = dict(scores.reasons)
     passes = _pass_rules(rows, scores, rules, _above(rows, scores, rules, state), reasons)
     decided, recent = _n_of_m(passes, rules, state.recent, reasons)
-    state = replace(state, recent=recent)
     events: list[Event] = []
-    for i in np.flatnonzero(decided & ~rows.history).tolist():
+    for i in (decided & ~rows.history).nonzero()[0].tolist():
         state = _recover(rows, rules, state, state.rows + i, events)
         number, start, score = state.rows + i, int(rows.starts[i]), float(scores.score[i])
         if state.open is not None:
@@ -171,7 +177,8 @@ def decide(
             events.append(Event("alert", i, result_ids[i], start, score))
         state = replace(state, last=number, last_time=start)
     state = _recover(rows, rules, state, state.rows + len(rows), events)
-    return Decisions(decided, reasons, events, replace(state, rows=state.rows + len(rows)))
+    state = replace(state, recent=recent, rows=state.rows + len(rows))
+    return Decisions(decided, reasons, events, state)
 
 
 def _above(rows: Rows, scores: Scores, rules: Rules, state: AlertState) -> NDArray[np.bool_]:
@@ -204,7 +211,7 @@ def _pass_rules(
     reasons: dict[int, str],
 ) -> NDArray[np.bool_]:
     passes = above.copy()
-    for i in np.flatnonzero(above).tolist():
+    for i in above.nonzero()[0].tolist():
         reason = _held_back(float(rows.values[i] - scores.expected[i]), scores.expected[i], rules)
         if reason:
             passes[i] = False

@@ -7,23 +7,21 @@ one that is repeated, early or out of order changes nothing.
 
 State of a series
 -----------------
-pending : bag of blocks
-    Points that wait for the watermark.
-head : bytes
-    Points consumed, event time reached, a chained hash of what was consumed, alert state.
-journal : bag of bytes
-    Rows consumed since the snapshot; read only for a rebuild.
-snapshot : bytes
-    The model, rewritten every ``snapshot_rows`` rows.
+pending : bag
+    The head, and blocks of points that wait for the watermark. The head says how many points were
+    consumed, the event time reached, a chained hash of what was consumed, and the alert state.
+journal : bag
+    A snapshot of the model, and the rows consumed since; read only for a rebuild.
 
-The model that scores lives in the worker process (`transforms.live_models`). It is used only if it
-has consumed exactly what ``head`` says, else it is rebuilt from snapshot and journal.
+A worker waits for each cell that is read, so what is read together lies in one; an element's first
+bytes say what it is. The model that scores lives in the worker process (`transforms.live_models`).
+It is used only if it has consumed exactly what the head says, else it is rebuilt from the journal.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +32,6 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import (
     BagRuntimeState,
     BagStateSpec,
-    ReadModifyWriteRuntimeState,
-    ReadModifyWriteStateSpec,
     RuntimeTimer,
     TimerSpec,
     on_timer,
@@ -47,12 +43,13 @@ from transforms import metrics
 from transforms.advance import Outcome, advance
 from transforms.detection import Detection
 from transforms.head import LONG_AGO, Head
-from transforms.live_models import LIVE_MODELS, Journal, ModelKey
+from transforms.live_models import LIVE_MODELS, Journal, ModelKey, usual_bytes
 from transforms.records import Block, Series, decode_block, encode_block
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
 MOST_TIMERS_A_BLOCK = 16
 _COUNTED = ("used", "late", "duplicate", "scored", "warm_up", "imputed")
+_HEAD, _SNAPSHOT, _ROWS = b"H1", b"S1", b"R1"
 _END = GlobalWindow().max_timestamp()
 _END_MICROS = int(_END.micros)
 
@@ -67,13 +64,14 @@ class Settings:
         Spacing of due times in microseconds; None for bounded input: one flush at its end.
     snapshot_rows : int
         Rows between two snapshots of a model.
-    live_bytes : int
-        Most memory for live models in a worker process, in bytes.
+    live_bytes : int, optional
+        Most memory for live models in a worker process, in bytes; None: what
+        `transforms.live_models.usual_bytes` finds there.
     """
 
     flush_every: int | None = None
-    snapshot_rows: int = 1024
-    live_bytes: int = 1 << 30
+    snapshot_rows: int = 256
+    live_bytes: int | None = None
 
 
 class DetectFn(beam.DoFn):
@@ -94,9 +92,7 @@ class DetectFn(beam.DoFn):
     """
 
     PENDING = BagStateSpec("pending", BytesCoder())
-    HEAD = ReadModifyWriteStateSpec("head", BytesCoder())
     JOURNAL = BagStateSpec("journal", BytesCoder())
-    SNAPSHOT = ReadModifyWriteStateSpec("snapshot", BytesCoder())
     DUE = TimerSpec("due", TimeDomain.WATERMARK)
     EXPIRY = TimerSpec("expiry", TimeDomain.WATERMARK)
     INPUT_END = TimerSpec("input_end", TimeDomain.WATERMARK)
@@ -134,7 +130,10 @@ class DetectFn(beam.DoFn):
         if every is None:
             return [_END_MICROS]
         detection = self._detections[block.series.detector]
-        times = np.unique(-(-detection.ends(block.times) // every) * every)
+        times = -(-detection.ends(block.times) // every) * every
+        if len(times) == 1:
+            return times.tolist()
+        times = np.unique(times)
         # a long backlog needs no wake for each period it spans, only enough to make progress
         step = -(-len(times) // MOST_TIMERS_A_BLOCK) or 1
         return list(reversed(times[::-1][::step].tolist()))
@@ -145,9 +144,7 @@ class DetectFn(beam.DoFn):
         key: str = beam.DoFn.KeyParam,
         timestamp: Timestamp = beam.DoFn.TimestampParam,
         pending: BagRuntimeState = beam.DoFn.StateParam(PENDING),
-        head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD),
         journal: BagRuntimeState = beam.DoFn.StateParam(JOURNAL),
-        snapshot: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(SNAPSHOT),
         due: RuntimeTimer = beam.DoFn.TimerParam(DUE),
         expiry: RuntimeTimer = beam.DoFn.TimerParam(EXPIRY),
         input_end: RuntimeTimer = beam.DoFn.TimerParam(INPUT_END),
@@ -155,7 +152,7 @@ class DetectFn(beam.DoFn):
         """Consume what is due; watch the series while it is silent."""
         detection = self._detections[key.partition("/")[0]]
         now = int(timestamp.micros)
-        outcome = self._flush(detection, now, pending, head, journal, snapshot)
+        outcome = self._flush(detection, now, pending, journal)
         if outcome is None:
             return
         self._watch(detection, outcome, now, due, expiry, input_end)
@@ -199,11 +196,11 @@ class DetectFn(beam.DoFn):
             input_end.set(_END)
 
     @on_timer(INPUT_END)
-    def end_of_input(self, head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD)) -> None:
+    def end_of_input(self, pending: BagRuntimeState = beam.DoFn.StateParam(PENDING)) -> None:
         """Remember that the watermark passed the end of time: nothing is filled in after it."""
-        known = head.read()
-        if known is not None:
-            head.write(Head.from_bytes(known).at_end().to_bytes())
+        head, blocks = _read(pending)
+        if head is not None:
+            _write(pending, head.at_end(), blocks)
 
     @on_timer(EXPIRY)
     def expire(
@@ -211,38 +208,31 @@ class DetectFn(beam.DoFn):
         key: str = beam.DoFn.KeyParam,
         timestamp: Timestamp = beam.DoFn.TimestampParam,
         pending: BagRuntimeState = beam.DoFn.StateParam(PENDING),
-        head: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(HEAD),
         journal: BagRuntimeState = beam.DoFn.StateParam(JOURNAL),
-        snapshot: ReadModifyWriteRuntimeState = beam.DoFn.StateParam(SNAPSHOT),
     ) -> None:
         """Forget a series that has been silent for its time to live.
 
         Only frees space: a point that comes after so long a silence starts a new model anyhow.
         """
         detection = self._detections[key.partition("/")[0]]
-        known = head.read()
-        if known is None or any(True for _ in pending.read()):
+        head, blocks = _read(pending)
+        if head is None or blocks:
             return
-        if Head.from_bytes(known).last_start + detection.ttl < int(timestamp.micros):
-            head.clear()
+        if head.last_start + detection.ttl < int(timestamp.micros):
+            pending.clear()
             journal.clear()
-            snapshot.clear()
 
     def _flush(
         self,
         detection: Detection,
         due: int,
         pending: BagRuntimeState,
-        head: ReadModifyWriteRuntimeState,
         journal: BagRuntimeState,
-        snapshot: ReadModifyWriteRuntimeState,
     ) -> Outcome | None:
-        blocks = [decode_block(data) for data in pending.read()]
-        known = head.read()
-        before = None if known is None else Head.from_bytes(known)
+        before, blocks = _read(pending)
         if not blocks and before is None:
             return None
-        store = _Store(self._settings, journal, snapshot)
+        store = _Store(self._settings, journal)
         outcome = advance(
             detection,
             before,
@@ -251,12 +241,8 @@ class DetectFn(beam.DoFn):
             self._fill_until(before, due),
             store,
         )
-        if blocks:
-            pending.clear()
-            for block in outcome.waiting:
-                pending.add(encode_block(block))
-        if outcome.head is not None and outcome.head != before:
-            head.write(outcome.head.to_bytes())
+        if blocks or outcome.head != before:
+            _write(pending, outcome.head, outcome.waiting)
         return outcome
 
     def _fill_until(self, before: Head | None, due: int) -> int:
@@ -274,23 +260,22 @@ class DetectFn(beam.DoFn):
 class _Store:
     """The models of one series as `advance` sees them: live, or rebuilt from its state cells."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        journal: BagRuntimeState,
-        snapshot: ReadModifyWriteRuntimeState,
-    ) -> None:
+    def __init__(self, settings: Settings, journal: BagRuntimeState) -> None:
         self._settings = settings
         self._journal = journal
-        self._snapshot = snapshot
 
     def take(self, key: ModelKey) -> Any:
         """The model that has consumed exactly what ``key`` says."""
         model = LIVE_MODELS.take(key)
         if model is not None:
             return model
-        rows: Iterable[Journal] = (Journal.from_bytes(data) for data in self._journal.read())
-        return key.rebuild(self._snapshot.read(), list(rows))
+        snapshot, rows = None, []
+        for data in self._journal.read():
+            if data.startswith(_SNAPSHOT):
+                snapshot = data[len(_SNAPSHOT) :]
+            else:
+                rows.append(Journal.from_bytes(data[len(_ROWS) :]))
+        return key.rebuild(snapshot, rows)
 
     def put(self, key: ModelKey, model: Any, since_snapshot: int, consumed: Journal | None) -> int:
         """Keep the model and what a rebuild needs; rows since the snapshot after it."""
@@ -298,23 +283,41 @@ class _Store:
             since_snapshot += len(consumed.values)
             if since_snapshot >= self._settings.snapshot_rows:
                 saved = model.to_bytes()
-                self._snapshot.write(saved)
                 self._journal.clear()
+                self._journal.add(_SNAPSHOT + saved)
                 metrics.count("snapshot_bytes", len(saved))
                 since_snapshot = 0
             else:
                 rows = consumed.to_bytes()
-                self._journal.add(rows)
+                self._journal.add(_ROWS + rows)
                 metrics.count("journal_bytes", len(rows))
         # bounded input wakes a series once: its model would only take room from the others
-        bounded = self._settings.flush_every is None
-        LIVE_MODELS.put(key, model, 0 if bounded else self._settings.live_bytes)
+        bounded, most = self._settings.flush_every is None, self._settings.live_bytes
+        LIVE_MODELS.put(key, model, 0 if bounded else usual_bytes() if most is None else most)
         return since_snapshot
 
     def forget(self) -> None:
         """Drop snapshot and journal: a new model starts."""
         self._journal.clear()
-        self._snapshot.clear()
+
+
+def _read(pending: BagRuntimeState) -> tuple[Head | None, list[Block]]:
+    """The series' head and the blocks that wait, in one read."""
+    head, blocks = None, []
+    for data in pending.read():
+        if data.startswith(_HEAD):
+            head = Head.from_bytes(data[len(_HEAD) :])
+        else:
+            blocks.append(decode_block(data))
+    return head, blocks
+
+
+def _write(pending: BagRuntimeState, head: Head | None, blocks: list[Block]) -> None:
+    pending.clear()
+    if head is not None:
+        pending.add(_HEAD + head.to_bytes())
+    for block in blocks:
+        pending.add(encode_block(block))
 
 
 def _time(micros: int) -> Timestamp:
@@ -340,4 +343,5 @@ def _outputs(outcome: Outcome) -> Iterator[Any]:
     for line in outcome.late:
         yield beam.pvalue.TaggedOutput(LATE, line)
     for counter, number in outcome.tally.items():
-        yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))
+        if number:
+            yield beam.pvalue.TaggedOutput(TALLY, (series.detector, counter, number))

@@ -69,7 +69,7 @@ class Detection:
 
     def of(self, series: Series) -> SeriesSettings:
         """The settings of one series."""
-        return _settings_of(self, series)
+        return _settings_of(self, series) if self.overrides else self.settings
 
     def ends(self, times: Integers) -> Integers:
         """Event time at which each point's row may be closed."""

@@ -36,7 +36,8 @@ class Points:
 
     def where(self, rows: NDArray[np.bool_]) -> Points:
         """The points of the rows that are true."""
-        return self.take(np.flatnonzero(rows))
+        chosen = rows.nonzero()[0]
+        return self if len(chosen) == len(self) else self.take(chosen)
 
     def take(self, rows: Integers) -> Points:
         """The points of the given rows, in that order."""
@@ -45,6 +46,10 @@ class Points:
 
 def gather(blocks: list[Block]) -> Points:
     """All points of ``blocks``, in whatever order they lie."""
+    if len(blocks) == 1:
+        (block,) = blocks
+        history = np.full(len(block.times), block.history)
+        return Points(block.times, block.values, block.ids, history)
     return Points(
         np.concatenate([block.times for block in blocks]),
         np.concatenate([block.values for block in blocks]),
@@ -58,6 +63,8 @@ def order(points: Points, by_position: bool = False) -> Points:
 
     With ``by_position`` the IDs are positions and come first.
     """
+    if len(points) < 2:
+        return points
     bits = points.values.view(np.int64)
     first = (points.ids, points.times) if by_position else (points.times, points.ids)
     ranks = np.lexsort((points.history, bits, first[1], first[0]))

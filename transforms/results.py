@@ -22,6 +22,12 @@ from transforms.aggregate import Rows
 from transforms.decide import Event
 from transforms.records import Series, dimension_list, text_times
 
+_LABELS = [
+    (name, (b"," if position else b"") + orjson.dumps(name) + b":")
+    for position, name in enumerate(schema.RESULT.names)
+]
+"""The fields in their order, each with what stands before its value."""
+
 Column = bytes | list[bytes]
 """JSON values of a block's rows: one a row, or one for all."""
 
@@ -38,7 +44,7 @@ def result_ids(series: Series, model_hash: bytes, rows: Rows) -> list[str]:
     head = hashlib.blake2b(text, digest_size=8).hexdigest()
     starts = rows.starts.astype(">i8").tobytes().hex()
     ids = [head + starts[i : i + 16] for i in range(0, len(starts), 16)]
-    for row in np.flatnonzero(rows.identities).tolist():
+    for row in rows.identities.nonzero()[0].tolist():
         ids[row] += f"-{rows.identities[row]:x}"
     return ids
 
@@ -126,7 +132,7 @@ def result_lines(
             len(rows),
             {
                 row: int(scores.points[row] - scores.neighbour[row])
-                for row in np.flatnonzero(scores.neighbour).tolist()
+                for row in scores.neighbour.nonzero()[0].tolist()
             },
         ),
         "nearestNeighbourTime": _sparse(len(rows), _texts_of(scores.neighbour_times)),
@@ -141,8 +147,8 @@ def _objects(columns: dict[str, Column], rows: int) -> list[bytes]:
     """One JSON object a row, its fields in the order of the schema."""
     pieces: list[Iterable[bytes]] = []
     constant = b"{"  # all that is the same in every row, up to the next column that is not
-    for position, name in enumerate(schema.RESULT.names):
-        constant += (b"," if position else b"") + orjson.dumps(name) + b":"
+    for name, label in _LABELS:
+        constant += label
         column = columns[name]
         if isinstance(column, bytes):
             constant += column
