@@ -26,7 +26,6 @@ _TYPES = {
     pa.float64(): "double",
     pa.int64(): "bigint",
     pa.bool_(): "boolean",
-    pa.list_(pa.float64()): "array<double>",
 }
 _ACTIONS = "glue:GetDatabase, CreateDatabase, GetTable, CreateTable and UpdateTable"
 
@@ -78,9 +77,18 @@ def table_input(
     }
 
 
+def _type(kind: pa.DataType) -> str:
+    """Hive's name of a column's type."""
+    if pa.types.is_list(kind):
+        return f"array<{_type(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{','.join(f'{each.name}:{_type(each.type)}' for each in kind)}>"
+    return _TYPES[kind]
+
+
 def _column(field: pa.Field) -> dict[str, str]:
     comment = (field.metadata or {}).get(b"description", b"").decode()
-    return {"Name": field.name.lower(), "Type": _TYPES[field.type], "Comment": comment}
+    return {"Name": field.name.lower(), "Type": _type(field.type), "Comment": comment}
 
 
 def put_tables(

@@ -20,6 +20,7 @@ ARROW = {
     "bigint": "int64",
     "boolean": "bool",
     "array<double>": "list<element: double>",
+    "array<struct<name:string,share:double>>": "list<element: struct<name: string, share: double>>",
 }
 
 
