@@ -114,6 +114,7 @@ def test_no_interruption_changes_a_result(cluster, tmp_path, monkeypatch):
     savepoint = manager.stop(job)
     assert manager.job(job.id).state == "FINISHED"
     until(lambda: not workers(tmp_path), "a worker has outlived its job")
+    until(lambda: manager.overview()["slots-available"], "no slot is free")
     job = start(cluster, tmp_path, f"--savepoint_path={savepoint}")
     goes_on(tmp_path, "the savepoint")
     manager.cancel(job)
