@@ -15,7 +15,9 @@ setup(
             for deep in ("", ".*")
         ]
     ),
-    package_data={"runners": ["*/pom.xml", "*/*/pom.xml", "flink_worker.sh"]},
+    package_data={
+        "runners": ["*/pom.xml", "*/*/pom.xml", "flink_job_server/src/**/*.java", "flink_worker.sh"]
+    },
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
         "aws-msk-iam-sasl-signer-python>=1.0.2,<2",

@@ -14,8 +14,9 @@ from runners import downloads
 
 BUILT_FOR = "1.19"
 """The version of Flink that the project's own pom builds for."""
-_NAME = f"flink-job-server-2.70.0-{BUILT_FOR}"
-_POM = Path(__file__).parent / "flink_job_server" / "pom.xml"
+_NAME = f"flink-job-server-2.70.0-{BUILT_FOR}-b"
+"""In the cache; the letter changes with the sources."""
+_SOURCES = Path(__file__).parent / "flink_job_server"
 FROM = ("auto", "beam", "maven")
 
 
@@ -59,8 +60,6 @@ def job_server_jar(flink_version: str, source: str) -> Path:
 
 def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        pom = Path(shutil.copy(_POM, scratch))
-        downloads.maven(pom, "package")
-        shutil.move(
-            pom.parent / "target" / "flink-job-server-1.jar", folder / "flink-job-server.jar"
-        )
+        sources = shutil.copytree(_SOURCES, Path(scratch) / "sources")
+        downloads.maven(sources / "pom.xml", "package")
+        shutil.move(sources / "target" / "flink-job-server-1.jar", folder / "flink-job-server.jar")

@@ -13,6 +13,7 @@ import pytest
 
 from runners import downloads
 from runners.cluster import __main__ as command
+from runners.cluster import flink_servers
 from runners.cluster.local_cluster import Cluster, ClusterError, Settings
 from runners.cluster.server import LOOPBACK, Server, ServerFailed, is_free
 
@@ -162,6 +163,15 @@ def test_a_server_that_does_not_answer_is_an_error(server):
     server.patience_seconds = 0.3
     with pytest.raises(ServerFailed, match=r"did not answer at .* within 0\.3 s"):
         server.start()
+
+
+def test_a_killed_task_manager_in_the_job_managers_list_does_not_answer(tmp_path, monkeypatch):
+    with socket.create_server((LOOPBACK, 0)) as data:
+        listed = {"taskmanagers": [{"id": "task-manager-1", "dataPort": data.getsockname()[1]}]}
+        monkeypatch.setattr(flink_servers, "_get", lambda *_: json.dumps(listed))
+        server = flink_servers.task_manager(tmp_path / "task-manager-1", 1, rest=2, rpc=3, slots=1)
+        assert server.answers()
+    assert not server.answers()
 
 
 # Downloads

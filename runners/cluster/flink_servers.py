@@ -6,6 +6,7 @@ out (memory sizes, modules to open) is said here. Sizes are for a laptop.
 
 from __future__ import annotations
 
+import json
 import sys
 import tarfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import requests
 
 from runners import downloads
 from runners.cluster.java import jvm
-from runners.cluster.server import LOOPBACK, Server
+from runners.cluster.server import LOOPBACK, Server, is_free
 
 VERSION = "1.19.3"
 _PACKAGE = "apache-flink-libraries"
@@ -123,8 +124,18 @@ def task_manager(
             _TASK_MANAGER_JVM,
             _shared(folder.parent, rest, rpc) | own | _prometheus(prometheus),
         ),
-        answers=lambda: folder.name in (_get(rest, "taskmanagers") or ""),
+        answers=lambda: _is_registered(rest, folder.name),
     )
+
+
+def _is_registered(rest: int, name: str) -> bool:
+    """Whether the JobManager has a living TaskManager of that name.
+
+    One that was killed stays in its list for a while, or until the next of that name registers; but
+    nobody serves its data port any more.
+    """
+    listed = json.loads(_get(rest, "taskmanagers") or "{}").get("taskmanagers", [])
+    return any(each["id"] == name and not is_free(each["dataPort"]) for each in listed)
 
 
 def _command(
