@@ -35,7 +35,7 @@ from pipeline.job import Job, job_schema, load_job
 from pipeline.job_errors import JobFileError
 from pipeline.preflight import check_endpoints
 from pipeline.reach import check_reach
-from runners import CannotRun
+from runners.refusal import CannotRun
 from transforms.detect import Settings
 from transforms.io.files import NoFiles, match
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from runners import CannotRun
+from runners.refusal import CannotRun
 
 _TAIL = 20
 """Lines of a failed command's output that are shown."""

@@ -27,7 +27,7 @@ BUNDLE_ELEMENTS = 5000
 BUNDLE_MILLIS = 50
 """Each step adds up to so much to the latency. With a job server of Beam's own it must be below the
 100 ms at which live sources poll: with 500 and 1,000 ms records came through, but the watermark
-stood still. With the project's it moves at 500 too (docs/decisions/0030-names-of-residuals.md)."""
+stood still. With the project's it moves at 500 too (docs/decisions/0020-names-of-residuals.md)."""
 CHECKPOINT_MILLIS = 10_000
 _JOB_SERVER_JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
 """It lives for seconds, to translate one graph."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-from runners import CannotRun
+from runners.refusal import CannotRun
 
 ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
 """States that a job does not leave."""
