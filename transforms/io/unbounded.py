@@ -22,6 +22,39 @@ READ_SECONDS = 0.5
 _BUNDLE = threading.local()
 
 
+class _Readers:
+    """The process's parked readers, by the settings that they were made with.
+
+    Beam parks a reader between two bundles in the instance of its DoFn. A bundle that asks to be
+    told of the checkpoint keeps its instance until then, so the next bundle has another one: on
+    Flink each poll between two checkpoints would make a reader of its own, with its own clients.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._caches: dict[object, tuple[Any, int]] = {}
+
+    def join(self, settings: object) -> Any:
+        """The cache of these settings, for one more instance."""
+        with self._lock:
+            new = unbounded_source._ReaderCache  # noqa: SLF001
+            cache, users = self._caches.get(settings) or (new(), 0)
+            self._caches[settings] = cache, users + 1
+            return cache
+
+    def leave(self, settings: object) -> None:
+        """One instance less; the last one closes the readers."""
+        with self._lock:
+            cache, users = self._caches.pop(settings)
+            if users > 1:
+                self._caches[settings] = cache, users - 1
+                return
+        cache.close_all()
+
+
+_READERS = _Readers()
+
+
 class ReadUnbounded(beam.PTransform):
     """The elements of an unbounded source, without end.
 
@@ -30,7 +63,7 @@ class ReadUnbounded(beam.PTransform):
     source : UnboundedSource
         Small, and of the same shape in every version: it is in each savepoint.
     settings : object
-        What `bundle_settings` gives while a reader is made; pickled with the job alone.
+        What `bundle_settings` gives while a reader is made; hashable, pickled with the job alone.
     """
 
     def __init__(self, source: UnboundedSource, settings: object) -> None:
@@ -55,6 +88,16 @@ class _ReadFn(unbounded_source._ReadFromUnboundedSourceDoFn):  # noqa: SLF001
     def __init__(self, settings: object) -> None:
         super().__init__(POLL_SECONDS, max_read_time_seconds=READ_SECONDS)
         self._settings = settings
+
+    def setup(self) -> None:
+        """Share the readers with the other instances in this process."""
+        self._reader_cache = _READERS.join(self._settings)
+
+    def teardown(self) -> None:
+        """Leave the readers to the others; the last one closes them."""
+        if self._reader_cache is not None:
+            self._reader_cache = None
+            _READERS.leave(self._settings)
 
     def start_bundle(self) -> None:
         """Show the settings to readers that are made in this bundle, on this thread."""
