@@ -78,8 +78,11 @@ def test_results_and_alerts_name_their_ids():
     series = Series("d", "m", (("shop", 'a"resultId":"x'),))
     number = 3
     column = np.arange(number, dtype=np.float64)
-    kinds = {each: column for each in Scores.__dataclass_fields__}
-    kinds |= {"attribution": {}, "learning": np.zeros(number, bool)}
+    kinds = {
+        name: {} if str(kind.type).startswith("dict") else column
+        for name, kind in Scores.__dataclass_fields__.items()
+    }
+    kinds |= {"learning": np.zeros(number, bool)}
     kinds |= {each: np.arange(number) for each in ("points", "neighbour") if each in kinds}
     scores = Scores(**kinds)
     rows = Rows(
