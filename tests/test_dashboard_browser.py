@@ -14,6 +14,10 @@ import pytest
 from big_lake import write_big_lake
 from headless_browser import DESKTOP, PHONE, browser, require_chromium, screenshot
 from lake_writer import START, random_results, result, series_id, write
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -126,8 +130,7 @@ def test_filters_and_the_link(tmp_path):
         with browser(tmp_path / "one") as driver:
             driver.get(f"{url}?span=all")
             wait_for(driver, "Anomalies of ")
-            search = driver.find_element(By.CSS_SELECTOR, "input[placeholder='part of a name']")
-            search.send_keys("item-B", Keys.ENTER)
+            wait(lambda: searched(driver, "item-B"), "the search box")
             wait(lambda: metric(driver, "Timeseries Tracked") == "1", "the search")
             wait_for(driver, "Anomalies of item-B")
             wait(lambda: series_id("item-B") in driver.current_url, "the link")
@@ -143,6 +146,16 @@ def test_filters_and_the_link(tmp_path):
             wait(lambda: metric(driver, "Timeseries Tracked") == "1", "1")
             assert_whole(driver)
             screenshot(driver, "link-desktop", height=1400)
+
+
+def searched(driver, words):
+    """Type into the search box; False while the page redraws it."""
+    try:
+        box = driver.find_element(By.CSS_SELECTOR, "input[placeholder='part of a name']")
+        box.send_keys(words, Keys.ENTER)
+    except (NoSuchElementException, StaleElementReferenceException):
+        return False
+    return True
 
 
 def story(driver):
