@@ -223,6 +223,8 @@ class SeriesModel:
         else:
             judged = (~warming).cumsum() - ~warming
             learning = warming | (before + judged < WARM_ROWS)
+        # what a detector says before its scores are calibrated is no judgement yet
+        decades = np.where(learning, 0.0, found.decades)
         smoothed, half_width = self._expect(values)
         expected = np.where(np.isnan(found.expected), smoothed, found.expected) + level
         for row, width in found.half_width.items():
@@ -231,9 +233,9 @@ class SeriesModel:
         return Scores(
             raw=found.raw,
             learning=learning,
-            score=score_of(found.decades),
-            decades=found.decades,
-            surprise=self._surprise.decades(np.where(learning, np.nan, found.decades)),
+            score=score_of(decades),
+            decades=decades,
+            surprise=self._surprise.decades(np.where(learning, np.nan, decades)),
             expected=expected,
             lower=expected - half_width,
             upper=expected + half_width,
