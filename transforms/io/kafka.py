@@ -14,7 +14,7 @@ from transforms.io.kafka_errors import ReadFailed, Seldom, passes
 from transforms.io.kafka_sink import WriteKafkaFn
 from transforms.io.kafka_source import KafkaSettings, KafkaSource
 from transforms.io.kafka_topic import Question, Topic
-from transforms.io.unbounded import ReadUnbounded
+from transforms.io.unbounded import ReadUnbounded, check_parameters
 from transforms.watermark import EventTimes
 
 __all__ = ["KafkaCluster", "ReadKafka", "WriteKafka"]
@@ -72,15 +72,7 @@ class ReadKafka(beam.PTransform):
         bounded: bool = False,
     ) -> None:
         super().__init__()
-        if isinstance(start, str) and start not in ("earliest", "latest"):
-            raise ValueError(f"start must be earliest, latest or microseconds, got {start!r}")
-        if isinstance(start, int) and start < 0:
-            raise ValueError(f"start must be >= 0 microseconds since 1970, got {start}")
-        for name, value in (("allowed_disorder", allowed_disorder), ("idle_after", idle_after)):
-            if value < 0:
-                raise ValueError(f"{name} must be >= 0 microseconds, got {value}")
-        if splits is not None and splits < 1:
-            raise ValueError(f"splits must be >= 1, got {splits}")
+        check_parameters(start, allowed_disorder, idle_after, splits)
         self._settings = KafkaSettings(
             cluster, topic, group, start, times, allowed_disorder, idle_after
         )

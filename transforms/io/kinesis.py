@@ -23,7 +23,7 @@ from transforms.io.kinesis_shards import (
 )
 from transforms.io.kinesis_sink import WriteKinesisFn
 from transforms.io.kinesis_source import READ_SECONDS, KinesisSource
-from transforms.io.unbounded import ReadUnbounded
+from transforms.io.unbounded import ReadUnbounded, check_parameters
 from transforms.records import MICROSECONDS
 from transforms.watermark import EventTimes
 
@@ -79,15 +79,7 @@ class ReadKinesis(beam.PTransform):
         bounded: bool = False,
     ) -> None:
         super().__init__()
-        if isinstance(start, str) and start not in ("earliest", "latest"):
-            raise ValueError(f"start must be earliest, latest or microseconds, got {start!r}")
-        if isinstance(start, int) and start < 0:
-            raise ValueError(f"start must be >= 0 microseconds since 1970, got {start}")
-        for name, value in (("allowed_disorder", allowed_disorder), ("idle_after", idle_after)):
-            if value < 0:
-                raise ValueError(f"{name} must be >= 0 microseconds, got {value}")
-        if splits is not None and splits < 1:
-            raise ValueError(f"splits must be >= 1, got {splits}")
+        check_parameters(start, allowed_disorder, idle_after, splits)
         self._settings = KinesisSettings(stream, start, times, allowed_disorder, idle_after)
         self._splits = splits or 1
         self._bounded = bounded

@@ -77,6 +77,27 @@ class ReadUnbounded(beam.PTransform):
         return begin | "Source" >> beam.Create([self._source]) | "Read" >> read
 
 
+def check_parameters(
+    start: str | int, allowed_disorder: int, idle_after: int, splits: int | None
+) -> None:
+    """What every live source asks of its parameters.
+
+    Raises
+    ------
+    ValueError
+        A parameter out of its range.
+    """
+    if isinstance(start, str) and start not in ("earliest", "latest"):
+        raise ValueError(f"start must be earliest, latest or microseconds, got {start!r}")
+    if isinstance(start, int) and start < 0:
+        raise ValueError(f"start must be >= 0 microseconds since 1970, got {start}")
+    for name, value in (("allowed_disorder", allowed_disorder), ("idle_after", idle_after)):
+        if value < 0:
+            raise ValueError(f"{name} must be >= 0 microseconds, got {value}")
+    if splits is not None and splits < 1:
+        raise ValueError(f"splits must be >= 1, got {splits}")
+
+
 def bundle_settings() -> Any:
     """The settings of the step whose bundle this thread works on."""
     return _BUNDLE.settings
