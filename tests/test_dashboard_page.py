@@ -29,6 +29,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def page(monkeypatch):
     def opened(lake, **query):
+        # the page runs as __main__; left there, it is what a spawned process would begin with
+        monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         monkeypatch.setattr(sys, "argv", ["page.py", "--lake", str(lake)])
         test = AppTest.from_file(str(PAGE), default_timeout=60)
         for name, value in query.items():
