@@ -54,7 +54,8 @@ def binary(options: PipelineOptions) -> Path:
     if built.exists():
         return built
     try:
-        return Path(PrismJobServer(options).path_to_binary())
+        # a path to a file that is there, or the address of one to fetch
+        return Path(PrismJobServer.local_bin(PrismJobServer(options).path_to_binary()))
     except (URLError, OSError, RuntimeError) as error:
         if shutil.which("go") is None:
             raise downloads.DownloadFailed(
