@@ -92,17 +92,10 @@ def _live_source(job: Job, bounded: bool) -> beam.PTransform:
 
 
 def kafka_cluster(job: Job) -> KafkaCluster:
-    """The job's brokers, for clients; the clients' library is loaded only where it is needed."""
-    from transforms.io.kafka_client import KafkaCluster
-
+    """The job's brokers, for clients."""
     if job.kafka is None:
         raise ValueError("the job names no brokers")
-    return KafkaCluster(
-        job.kafka.bootstrap_servers,
-        tuple(job.kafka.properties.items()),
-        tuple(job.kafka.secrets.items()),
-        job.kafka.msk_iam_region,
-    )
+    return job.kafka.cluster
 
 
 def kinesis_stream(job: Job, name: str) -> KinesisStream:

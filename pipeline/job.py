@@ -10,15 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.job_connections import Kafka, Kinesis, connection_missing
 from pipeline.job_detector import Detector
 from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source
-from pipeline.job_errors import JobFileError, Mistake, describe, mistakes_of, rule_broken
+from pipeline.job_errors import Mistake, describe, rule_broken
+from pipeline.job_file import FileSchema, load_file
 from pipeline.job_section import Section, Text, repeated
-from pipeline.job_yaml import read_yaml
 
 
 class Job(Section):
@@ -147,37 +146,12 @@ def load_job(path: str | Path) -> Job:
     JobFileError
         With every mistake in the file, one line each.
     """
-    file = Path(path)
-    data, mistakes = read_yaml(file)
-    job = None
-    try:
-        job = Job.model_validate(data)
-    except ValidationError as error:
-        said = {place for place, _ in mistakes}
-        mistakes += [each for each in mistakes_of(error, job_schema()) if each[0] not in said]
-    if mistakes or job is None:
-        raise JobFileError(str(path), mistakes)
-    return job
-
-
-class _FileSchema(GenerateJsonSchema):
-    """A key that may be absent may not be null: the file has no null. No titles: keys say it."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: Any) -> JsonSchemaValue:
-        if "default" in schema and schema["default"] is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
+    return load_file(path, Job, job_schema, "a job file starts with `job: <name>`")
 
 
 def job_schema() -> dict[str, Any]:
     """The JSON Schema of a job file, for editors; `load_job` checks more than it can say."""
-    schema = Job.model_json_schema(schema_generator=_FileSchema)
+    schema = Job.model_json_schema(schema_generator=FileSchema)
     kinds = {"Source": SOURCE_KINDS, "Sink": SINK_KINDS, "Results": SINK_KINDS}
     for section, words in kinds.items():
         schema["$defs"][section]["oneOf"] = [{"required": [word]} for word in words]

@@ -7,12 +7,15 @@ as ``file:/path``, and read where a client is made, on the worker.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from pipeline.job_errors import Mistake, describe, rule_broken
 from pipeline.job_section import Section, Text, TextOrTexts
+
+if TYPE_CHECKING:
+    from transforms.io.kafka_client import KafkaCluster
 
 _BROKER = re.compile(r"[^\s,/@]+:[0-9]{1,5}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -98,6 +101,18 @@ class Kafka(Section):
         if mistakes:
             raise rule_broken(*mistakes)
         return secrets
+
+    @property
+    def cluster(self) -> KafkaCluster:
+        """The brokers, for clients; the clients' library is loaded only where it is needed."""
+        from transforms.io.kafka_client import KafkaCluster
+
+        return KafkaCluster(
+            self.bootstrap_servers,
+            tuple(self.properties.items()),
+            tuple(self.secrets.items()),
+            self.msk_iam_region,
+        )
 
 
 class Kinesis(Section):

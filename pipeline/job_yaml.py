@@ -62,10 +62,11 @@ for _name, _pattern, _first in (
 _Loader.add_constructor(_TAG + "int", _construct_int)
 
 
-def read_yaml(file: Path) -> tuple[dict[str, Any], list[Mistake]]:
+def read_yaml(file: Path, beginning: str) -> tuple[dict[str, Any], list[Mistake]]:
     """The mapping in ``file``, and what is odd about it: keys given twice, keys without a value.
 
-    Keys without a value are left out of the mapping.
+    Keys without a value are left out of the mapping. ``beginning``
+    says what such a file starts with, for the message on an empty one.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], list[Mistake]]:
     except RecursionError:
         raise _unusable(file, "is nested too deeply") from None
     if data is None:
-        raise _unusable(file, "is empty; a job file starts with `job: <name>`")
+        raise _unusable(file, f"is empty; {beginning}")
     if not isinstance(data, dict):
         sentence = f"is {describe(data)}, not a mapping; write lines of `key: value`"
         raise _unusable(file, sentence)

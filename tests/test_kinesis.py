@@ -15,11 +15,12 @@ from moto.server import ThreadedMotoServer
 from tenacity import stop_after_attempt
 
 from transforms.fields import Fields
-from transforms.io import aws, kinesis, kinesis_sink, unbounded
+from transforms.io import aws, kinesis, kinesis_put, unbounded
 from transforms.io.kinesis import KinesisStream, ReadKinesis, WriteKinesis
 from transforms.io.kinesis_mark import KinesisMarkCoder
+from transforms.io.kinesis_put import MOST_RECORD_BYTES, NotDelivered
 from transforms.io.kinesis_shards import KinesisSettings
-from transforms.io.kinesis_sink import MOST_RECORD_BYTES, NotDelivered, WriteKinesisFn
+from transforms.io.kinesis_sink import WriteKinesisFn
 from transforms.io.kinesis_source import KinesisSource
 from transforms.records import Batch
 from transforms.watermark import EventTimes
@@ -32,8 +33,8 @@ THROTTLED = "ProvisionedThroughputExceededException"
 def stream(monkeypatch):
     fake = FakeKinesis(Clock())
     monkeypatch.setattr(aws, "client", lambda *_: fake)
-    quick = kinesis_sink.RETRYING.copy(sleep=lambda _: None, stop=stop_after_attempt(4))
-    monkeypatch.setattr(kinesis_sink, "RETRYING", quick)
+    quick = kinesis_put.RETRYING.copy(sleep=lambda _: None, stop=stop_after_attempt(4))
+    monkeypatch.setattr(kinesis_put, "RETRYING", quick)
     return fake
 
 
@@ -95,8 +96,8 @@ def test_a_record_that_no_stream_takes_is_named(stream):
 
 
 def test_a_long_key_is_hashed():
-    assert kinesis_sink.partition_key_of("k" * 256) == "k" * 256
-    assert len(kinesis_sink.partition_key_of("k" * 257)) == 64
+    assert kinesis_put.partition_key_of("k" * 256) == "k" * 256
+    assert len(kinesis_put.partition_key_of("k" * 257)) == 64
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from runners.cluster.local_cluster import PARTS, Cluster, ClusterError, Settings
+from runners.cluster.local_cluster import PARTS, USUAL, Cluster, ClusterError, Settings
 from runners.cluster.server import ServerFailed
 from runners.downloads import DownloadFailed
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m runners.cluster",
-        description="Kafka, an AWS stand-in and Flink on this machine's loopback interface.",
+        description="Kafka, an AWS stand-in, Flink, PostgreSQL on this machine's loopback.",
     )
     words = parser.add_subparsers(dest="word", required=True)
     start = words.add_parser("start", help="start what is not running and wait till it answers")
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         word.add_argument(
             "--folder", type=Path, default=Path(".cluster"), help="default: %(default)s"
         )
-    start.add_argument("--parts", help=f"of {','.join(PARTS)} (default: all)")
+    start.add_argument("--parts", help=f"of {','.join(PARTS)} (default: {','.join(USUAL)})")
     start.add_argument("--task_managers", type=int, metavar="N", help="default: 1")
     start.add_argument("--slots", type=int, metavar="N", help="of each TaskManager (default: 2)")
     start.add_argument(
