@@ -49,6 +49,8 @@ RECORDS = {
     "alerts": schema.ALERT,
     "late records": schema.LATE,
     "dead letters": schema.DEAD_LETTER,
+    "undelivered": schema.UNDELIVERED,
+    "feedback": schema.FEEDBACK,
 }
 """Records by their heading in docs/records.md."""
 

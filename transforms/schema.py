@@ -132,9 +132,46 @@ ALERT = pa.schema(
         _field("time", pa.string(), "start of the period of this event"),
         _field("aggregatedMeasureValue", pa.float64(), "that period's value"),
         _field("expectedValue", pa.float64(), "what was expected of it", nullable=True),
+        _field("expectedLower", pa.float64(), "lower end of the expected band", nullable=True),
+        _field("expectedUpper", pa.float64(), "upper end of the expected band", nullable=True),
         _field("anomalyScore", pa.float64(), "that period's score, 0-100"),
         _field("peakScore", pa.float64(), "highest score of the alert so far, 0-100"),
+        _field(
+            "surprise",
+            pa.float64(),
+            "one row in 10**surprise of this series scores so high; null while LEARNING",
+            nullable=True,
+        ),
+        _field("explanation", pa.string(), "ensemble: the score in a sentence", nullable=True),
         _field("resultId", pa.string(), "the period's result"),
+        _field("mutedBy", pa.string(), "the feedback rule that keeps it quiet", nullable=True),
+    ]
+)
+
+UNDELIVERED = pa.schema(
+    [
+        _field("status", pa.string(), "waiting, given_up, partly, or delivered after all"),
+        _field("channel", pa.string(), "name of the channel in the job"),
+        _field("reason", pa.string(), "what the channel said last, in words"),
+        _field("deliveryId", pa.string(), "names channel, alert and event"),
+        _field("alertId", pa.string(), "the alert"),
+        _field("event", pa.string(), "alert or recovery"),
+        _field("alert", pa.string(), "the alert's record as JSON text"),
+    ]
+)
+
+FEEDBACK = pa.schema(
+    [
+        _field("ruleId", pa.string(), "names the rule; a later record of the ID replaces it"),
+        _field("kind", pa.string(), "not_an_anomaly, expected or withdrawn"),
+        _field("detectorName", pa.string(), "the detector whose alerts it is about"),
+        _field("timeseriesId", pa.string(), "the series; null: all of the detector", True),
+        _field("validFrom", pa.string(), "event time from which alerts are kept quiet"),
+        _field("validUntil", pa.string(), "event time before which they are"),
+        _field("mostScore", pa.float64(), "only scores up to this, 0-100; null: any", True),
+        _field("alertId", pa.string(), "the anomaly that it was said of", nullable=True),
+        _field("note", pa.string(), "why, for people", nullable=True),
+        _field("made", pa.string(), "when it was said"),
     ]
 )
 
