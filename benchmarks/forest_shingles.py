@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks.accuracy import SETS, Contestant, measure, up_to
 from benchmarks.datasets import DatasetError, data_folder, load
 from benchmarks.peers import JAVA_PEERS, PEERS
+from benchmarks.scoring.nab import PROFILES
 from detectors.model import ModelSpec
 from detectors.random_cut_forest import RandomCutForestParameters
 
@@ -101,7 +102,7 @@ def _rows(set_name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
         if result["parameters"]:
             row |= {"column": result["column"], "shingle": result["parameters"]["shingle_size"]}
         if result["quiet_rows"] and "nab" in result:
-            row["NAB"] = [profile["score"] for profile in result["nab"].values()]
+            row["NAB"] = [result["nab"][profile]["score"] for profile in PROFILES]
         if not result["quiet_rows"]:
             if "vus_pr" in result:
                 row["VUS-PR"] = result["vus_pr"]
