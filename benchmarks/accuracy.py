@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         contestants = _contestants(options)
         every = load(data_folder(options.data), options.set)
-        series = _choose(_up_to(every, options.longest), options.series)
+        series = _choose(up_to(every, options.longest), options.series)
     except (DatasetError, ValueError) as error:
         parser.error(str(error))
     curves = options.vus or options.set == "wsd"
@@ -175,7 +175,8 @@ def _spec(kind: str, config: str) -> ModelSpec:
         raise ValueError(f"--config of {kind}: {error}") from error
 
 
-def _up_to(series: list[Series], longest: int | None) -> list[Series]:
+def up_to(series: list[Series], longest: int | None) -> list[Series]:
+    """The series of at most ``longest`` rows, all if it is None; ValueError if there are none."""
     chosen = [one for one in series if longest is None or len(one.values) <= longest]
     if not chosen:
         least = min(len(one.values) for one in series)
@@ -233,21 +234,24 @@ def _run_all(
 ) -> dict[tuple[str, str], Run]:
     # the longest first, so that no worker is left with one at the end
     longest_first = sorted(series, key=lambda one: len(one.values), reverse=True)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _warm_up, (contestants,)
-    )
+    groups = _of_one_model(contestants)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _warm_up, (groups,))
     with pool:
-        tasks = [
-            pool.submit(_run, contestant, one, curves)
-            for one in longest_first
-            for contestant in contestants
-        ]
+        tasks = [pool.submit(_run, group, one, curves) for one in longest_first for group in groups]
         try:
             done = [task.result() for task in _watched(as_completed(tasks), len(tasks))]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return {(run.contestant, run.series_id): run for run in done}
+    return {(run.contestant, run.series_id): run for runs in done for run in runs}
+
+
+def _of_one_model(contestants: Sequence[Contestant]) -> list[list[Contestant]]:
+    """Contestants that differ in the column alone stand together: their model runs once."""
+    groups: dict[ModelSpec | str, list[Contestant]] = {}
+    for one in contestants:
+        groups.setdefault(one.spec or one.name, []).append(one)
+    return list(groups.values())
 
 
 def _watched(tasks: Iterable[Any], total: int) -> Iterable[Any]:
@@ -257,20 +261,27 @@ def _watched(tasks: Iterable[Any], total: int) -> Iterable[Any]:
         yield from progress.track(tasks, total=total, description="series")
 
 
-def _warm_up(contestants: Sequence[Contestant]) -> None:
+def _warm_up(groups: Sequence[Sequence[Contestant]]) -> None:
     """Compile and import in this process what the contestants need: it is no cost of a point."""
     rows = np.arange(WARM_UP_ROWS, dtype=np.int64)
     values = np.sin(rows / 10.0) + np.cos(rows.astype(np.float64))
-    for contestant in contestants:
-        _scores(contestant, Series("warm-up", rows, values, (), None, None))
+    for group in groups:
+        _scores(group, Series("warm-up", rows, values, (), None, None))
 
 
-def _run(contestant: Contestant, series: Series, curves: bool) -> Run:
+def _run(group: Sequence[Contestant], series: Series, curves: bool) -> list[Run]:
     start = time.process_time()
-    scores = _scores(contestant, series)
+    columns = _scores(group, series)
     seconds = time.process_time() - start
-    forms = {rows: _form(series, quiet(scores, rows), curves) for rows in FORMS}
-    return Run(contestant.name, series.series_id, seconds, forms)
+    return [
+        Run(
+            contestant.name,
+            series.series_id,
+            seconds,
+            {rows: _form(series, quiet(scores, rows), curves) for rows in FORMS},
+        )
+        for contestant, scores in zip(group, columns, strict=True)
+    ]
 
 
 def _form(series: Series, scores: Floats, curves: bool) -> Form:
@@ -281,13 +292,14 @@ def _form(series: Series, scores: Floats, curves: bool) -> Form:
     return Form(scores, vus.auc_pr(labels, scores), vus.vus_pr(labels, scores, period))
 
 
-def _scores(contestant: Contestant, series: Series) -> Floats:
-    if contestant.spec is None:
-        return {**PEERS, **SLOW_PEERS, **JAVA_PEERS}[contestant.name](series.values)
-    model = SeriesModel(contestant.spec, series_seed(series.series_id))
+def _scores(group: Sequence[Contestant], series: Series) -> list[Floats]:
+    """One run's scores by the column of each contestant, all of which are of one model."""
+    first = group[0]
+    if first.spec is None:
+        return [{**PEERS, **SLOW_PEERS, **JAVA_PEERS}[first.name](series.values)]
+    model = SeriesModel(first.spec, series_seed(series.series_id))
     found = model.score_and_learn(series.values, series.times if series.has_clock else None)
-    scores: Floats = getattr(found, contestant.column)
-    return scores
+    return [getattr(found, contestant.column) for contestant in group]
 
 
 def series_seed(series_id: str) -> int:

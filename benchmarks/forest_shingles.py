@@ -2,8 +2,9 @@
 
     python -m benchmarks.forest_shingles --data DIR --sets nab wsd ucr --picture curve.svg
 
-The default forest but for its shingle size, by score and by raw score, over whole development sets.
-Everything else is `benchmarks.accuracy`'s: the same seeds, the same quiet period for all.
+The default forest but for its shingle size, by score and by raw score, over whole development sets;
+of UCR, most of whose rows are in a few long series, ``--longest`` can leave these out. Everything
+else is `benchmarks.accuracy`'s: the same seeds, the same quiet period for all.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.accuracy import SETS, Contestant, measure
+from benchmarks.accuracy import SETS, Contestant, measure, up_to
 from benchmarks.datasets import DatasetError, data_folder, load
 from benchmarks.peers import JAVA_PEERS, PEERS
+from benchmarks.scoring.nab import PROFILES
 from detectors.model import ModelSpec
 from detectors.random_cut_forest import RandomCutForestParameters
 
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         contestants = _contestants(options)
         sets = {name: load(data_folder(options.data), name) for name in options.sets}
+        if "ucr" in sets and options.longest is not None:
+            sets["ucr"] = up_to(sets["ucr"], options.longest)
     except (DatasetError, ValueError) as error:
         parser.error(str(error))
     rows: list[dict[str, Any]] = []
@@ -62,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), metavar="N")
     parser.add_argument("--columns", nargs="+", default=list(COLUMNS), choices=COLUMNS)
+    parser.add_argument(
+        "--longest", type=int, metavar="ROWS", help="of UCR, only series of at most so many rows"
+    )
     parser.add_argument("--java-peers", action="store_true", help="the AWS forest too")
     parser.add_argument("--workers", type=int, default=2, help="processes, default 2")
     parser.add_argument("--picture", metavar="SVG", help="draw the curve into this file")
@@ -88,11 +95,14 @@ def _rows(set_name: str, report: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a contestant: NAB with the quiet period, all else without it."""
     rows: dict[str, dict[str, Any]] = {}
     for result in report["results"]:
-        row = rows.setdefault(result["detector"], {"set": set_name, "detector": result["detector"]})
+        row = rows.setdefault(
+            result["detector"],
+            {"set": set_name, "series": report["series"], "detector": result["detector"]},
+        )
         if result["parameters"]:
             row |= {"column": result["column"], "shingle": result["parameters"]["shingle_size"]}
         if result["quiet_rows"] and "nab" in result:
-            row["NAB"] = [profile["score"] for profile in result["nab"].values()]
+            row["NAB"] = [result["nab"][profile]["score"] for profile in PROFILES]
         if not result["quiet_rows"]:
             if "vus_pr" in result:
                 row["VUS-PR"] = result["vus_pr"]
@@ -111,7 +121,7 @@ def _cell(value: Any) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    headings = ("set", "detector", "NAB", "VUS-PR", "UCR accuracy", "per recording")
+    headings = ("set", "series", "detector", "NAB", "VUS-PR", "UCR accuracy", "per recording")
     table = Table(*headings, box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(*(_cell(row.get(heading)) for heading in headings))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detectors.base import Floats
+
 LEAST_SHARE = 0.15
 MOST_PARTS = 3
+ONE_SIDED = 0.75
+"""Share of what a cell bears that must be due to high, or to low, values to be told."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,33 @@ class Facts:
     weekly: float
     learnt: float
     louder: float
+
+
+def sentence_of_shingle(shares: Floats, high: Floats, columns: tuple[str, ...]) -> str:
+    """What of a shingle bears most of a forest's score, and whether it is high or low.
+
+    Parameters
+    ----------
+    shares : float64[h, m]
+        Of the score, by row, the newest last, and column.
+    high : float64[h, m]
+        The part of them that is due to high values.
+    columns : tuple of str
+        What a cell of each column is, such as "value".
+    """
+    rows = len(shares)
+    row, column = divmod(int(shares.argmax()), shares.shape[1])
+    share = float(shares[row, column])
+    earlier = rows - 1 - row
+    name = columns[column]
+    ago = f"{earlier} row{'s' if earlier > 1 else ''} earlier"
+    cell = f"the {name} {ago}" if earlier else f"the newest {name}"
+    part = float(high[row, column]) / share
+    side = ", which is high" if part >= ONE_SIDED else ", which is low"
+    if 1.0 - ONE_SIDED < part < ONE_SIDED:
+        side = ""
+    lie = f"last {rows} rows lie as hardly any {rows}" if rows > 1 else "row lies as hardly any"
+    return f"the {lie} before, above all {cell}{side} ({100 * share:.0f} % of the score)"
 
 
 def sentence(

@@ -96,6 +96,14 @@ class RandomCutForestParameters:
         """Values a row as the trees see it: the measures, and the time gap where it counts."""
         return self.measures + int(self.time_gaps)
 
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """What a cell of each column is, in words; differences are of changes."""
+        cell = "change" if "difference" in self.transform else "value"
+        several = tuple(f"{cell} of measure {j + 1}" for j in range(self.measures))
+        gap = ("time since the row before",) if self.time_gaps else ()
+        return (several if self.measures > 1 else (cell,)) + gap
+
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:

@@ -26,6 +26,7 @@ from detectors._forest_snapshot import (
 from detectors._forest_transform import TRANSFORMS
 from detectors.base import Arrays, Detector, Floats, Integers, RawScores
 from detectors.calibration import Calibration
+from detectors.explanation import sentence_of_shingle
 from detectors.forest_parameters import MISSING, RandomCutForestParameters, check_integer
 
 __all__ = ["Neighbour", "RandomCutForest", "RandomCutForestParameters"]
@@ -234,12 +235,15 @@ class RandomCutForest(Detector):
             high,
             low,
         )
-        measures = self._parameters.measures
+        measures, names = self._parameters.measures, self._parameters.column_names
         scores.expected[block] = expected[:, 0] if measures == 1 else expected[:, :measures]
         for i in range(candidates):
             row = block.start + int(rows[i])
             scores.attribution[row] = self._by_position(high[i] + low[i])
             scores.high[row] = self._by_position(high[i])
+            scores.explanations[row] = sentence_of_shingle(
+                (high[i] + low[i]).reshape(-1, columns), high[i].reshape(-1, columns), names
+            )
             if reasons[i] != kernels.NOT_SUPPRESSED:
                 scores.reasons[row] = REASONS[reasons[i]]
 

@@ -10,6 +10,7 @@ import numpy as np
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.timestamp import Timestamp
 
+from detectors.ensemble import EnsembleParameters
 from detectors.left_discord import LeftDiscordParameters
 from detectors.model import ModelSpec
 from detectors.random_cut_forest import RandomCutForestParameters
@@ -23,6 +24,7 @@ FOREST = ModelSpec(
     RandomCutForestParameters(shingle_size=2, number_of_trees=5, sample_size=16),
 )
 DISCORD = ModelSpec("LeftDiscord", LeftDiscordParameters(sequence_length=4, context=64))
+ENSEMBLE = ModelSpec("Ensemble", EnsembleParameters(context=64, number_of_trees=5, sample_size=32))
 END = (1 << 63) - 1
 
 

@@ -73,6 +73,10 @@ def write_job(folder, model):
 MODELS = [
     {"type": "RandomCutForest", "config": {"number_of_trees": 10, "sample_size": 64}},
     {"type": "LeftDiscord", "config": {"sequence_length": 16, "context": 128}},
+    {
+        "type": "Ensemble",
+        "config": {"context": 128, "number_of_trees": 10, "sample_size": 32},
+    },
 ]
 
 

@@ -149,10 +149,50 @@ def test_alerts_per_week_sets_the_surprise_that_so_many_rows_pass():
     assert not found.decided[:30].any()  # no rate is known yet
 
 
+def alerts_in(weeks, surprise, budget, **more):
+    """Alerts of minutes whose surprise is given, by week."""
+    found = run(np.zeros(len(surprise)), budget, surprise=surprise, **more)
+    rows = [event.row for event in found.events if event.kind == "alert"]
+    return np.bincount(np.array(rows) // (WEEK // MINUTE), minlength=weeks)
+
+
+@pytest.mark.parametrize(("lasting", "scale"), [(1, 1.0), (15, 1.0), (1, 0.8), (1, 1.2)])
+def test_the_bar_moves_until_the_budget_is_kept(lasting, scale):
+    weeks = 12
+    rows = weeks * WEEK // MINUTE
+    surprise = scale * -np.log10(np.random.default_rng(1).uniform(size=rows // lasting + 1))
+    by_week = alerts_in(
+        weeks,
+        np.repeat(surprise, lasting)[:rows],
+        Rules(threshold=None, alerts_per_week=5, quiet_rows=60),
+    )
+    assert 0.5 <= by_week[4:].mean() / 5 <= 2.0, by_week
+
+
+def test_a_bad_week_does_not_hide_what_comes_after():
+    rows = 6 * WEEK // MINUTE
+    surprise = np.zeros(rows)
+    surprise[WEEK // MINUTE : 2 * WEEK // MINUTE : 100] = 9.0  # a hundred alerts in a week
+    surprise[[-20_000, -10_000]] = 5.0  # four decades make one row a week
+    budget = Rules(threshold=None, alerts_per_week=1, quiet_rows=0)
+    assert alerts_in(6, surprise, budget).tolist() == [0, 101, 0, 0, 1, 1]
+
+
+def test_history_spends_no_budget_and_saves_none():
+    rows = 8 * WEEK // MINUTE
+    surprise = -np.log10(np.random.default_rng(2).uniform(size=rows))
+    budget = Rules(threshold=None, alerts_per_week=5)
+    past = np.arange(rows) < rows // 2
+    by_week = alerts_in(8, surprise, budget, history=past)
+    assert by_week[:4].tolist() == [0, 0, 0, 0]
+    assert 10 <= by_week[4:].sum() <= 30  # what four weeks did not spend is not made up for
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     score=st.lists(st.sampled_from([0.0, 50.0, 75.0, 80.0, 95.0]), min_size=1, max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=6),
+    past=st.integers(0, 45),
     rules=st.builds(
         Rules,
         threshold=st.sampled_from([60.0, None]),
@@ -165,10 +205,10 @@ def test_alerts_per_week_sets_the_surprise_that_so_many_rows_pass():
         recovery_after=st.integers(1, 5),
     ),
 )
-def test_decisions_do_not_depend_on_how_rows_are_cut(score, cuts, rules):
+def test_decisions_do_not_depend_on_how_rows_are_cut(score, cuts, past, rules):
     rng = np.random.default_rng(len(score))
     n = len(score)
-    rows, scores = rows_of(rng.normal(size=n)), scores_of(score)
+    rows, scores = rows_of(rng.normal(size=n), np.arange(n) < past), scores_of(score)
     whole = decide(rows, scores, ids(n), rules, AlertState())
     decided, found, reasons, state = [], [], {}, AlertState()
     bounds = [0, *sorted(min(c, n) for c in cuts), n]
@@ -190,3 +230,8 @@ def test_decisions_do_not_depend_on_how_rows_are_cut(score, cuts, rules):
     assert found == whole.events
     assert reasons == whole.reasons
     assert state == whole.state
+
+
+def test_a_state_of_before_there_was_a_bar_is_read():
+    old = [7, 5, [True], 3, 4, 71.0, ["id3", 4]]
+    assert AlertState.from_plain(old) == AlertState(7, 5, (True,), 3, 4, 71.0, ("id3", 4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from series_harness import DISCORD, END, FOREST, MINUTE, SERIES, Harness, bounded
+from series_harness import DISCORD, END, ENSEMBLE, FOREST, MINUTE, SERIES, Harness, bounded
 
 from transforms.aggregate import Aggregation, Gaps
 from transforms.decide import Rules
@@ -36,7 +36,9 @@ def points(rng, rows=150, span=100, gap=None):
     return times, values
 
 
-@pytest.mark.parametrize("model", [FOREST, DISCORD], ids=["forest", "discord"])
+@pytest.mark.parametrize(
+    "model", [FOREST, DISCORD, ENSEMBLE], ids=["forest", "discord", "ensemble"]
+)
 @pytest.mark.parametrize(
     ("aggregation", "policy"),
     [(PER_MINUTE, "ignore"), (PER_MINUTE, "zero"), (PER_MINUTE, "previous"), (None, "ignore")],

@@ -82,11 +82,24 @@ def test_a_range_is_of_one_or_two_epochs():
 def test_scale_changes_no_bit_and_shift_hardly_any(name):
     for run in (run_jump, run_volatility, run_record):
         usual = run(SERIES[name])
-        assert run(SERIES[name] * 2.0**-40) == usual
+        for power in (-300, -40, 300):
+            assert run(SERIES[name] * 2.0**power) == usual
     if name not in ("tiny", "huge"):
-        for run in (run_jump, run_volatility):
+        for run in (run_jump, run_volatility, run_record):
             shifted = run(3.0 * SERIES[name] + 17.0)
             np.testing.assert_allclose(shifted, run(SERIES[name]), rtol=1e-6, atol=1e-6)
+
+
+def test_scale_and_shift_leave_the_profile_as_it_was():
+    values, slots = days()
+    values[300] += 50.0
+    usual = np.array(run_day_profile(values, slots))
+    for power in (-300, 300):
+        scaled = np.array(run_day_profile(values * 2.0**power, slots))
+        np.testing.assert_array_equal(scaled[:, [0, 3]], usual[:, [0, 3]])
+        np.testing.assert_array_equal(scaled[:, 1:3], usual[:, 1:3] * 2.0**power)
+    shifted = np.array(run_day_profile(3.0 * values + 17.0, slots))
+    np.testing.assert_allclose(shifted[:, [0, 3]], usual[:, [0, 3]], rtol=1e-6, atol=1e-6)
 
 
 def days(weeks=4):

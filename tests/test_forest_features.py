@@ -13,6 +13,7 @@ from test_random_cut_forest import tree_of
 from benchmarks.forest import sine_with_spikes
 from detectors import _forest_snapshot as snapshot
 from detectors.calibration import Calibration
+from detectors.explanation import sentence_of_shingle
 from detectors.model import ModelSpec, SeriesModel
 from detectors.random_cut_forest import RandomCutForest, RandomCutForestParameters
 
@@ -92,6 +93,58 @@ def test_attribution_tells_high_from_low():
         high = scores.high[1200].sum()
         assert (high > 0.8) if sign > 0 else (high < 0.2)
         assert (scores.high[1200] <= scores.attribution[1200] + 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "side"), [([2.0, 0.0], "high"), ([-2.0, 0.0], "low"), ([0.0, -250.0], "low")]
+)
+def test_a_candidate_says_what_lies_where(change, side):
+    values = waves()
+    values[1200] += change
+    scores = model(**PAIRS).score_and_learn(values)
+    assert set(scores.explanations) == set(scores.attribution)
+    measure = 1 if change[0] else 2
+    share = scores.attribution[1200][-1, measure - 1]
+    assert scores.explanations[1200] == (
+        "the last 4 rows lie as hardly any 4 before, above all the newest value of measure "
+        f"{measure}, which is {side} ({100 * share:.0f} % of the score)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "high", "sentence"),
+    [
+        (
+            [[0.6], [0.4]],
+            [[0.3], [0.4]],
+            "the last 2 rows lie as hardly any 2 before, above all the value 1 row earlier "
+            "(60 % of the score)",
+        ),
+        (
+            [[1.0]],
+            [[0.1]],
+            "the row lies as hardly any before, above all the newest value, which is low "
+            "(100 % of the score)",
+        ),
+    ],
+)
+def test_the_sentence_names_the_cell_that_bears_most(shares, high, sentence):
+    assert sentence_of_shingle(np.array(shares), np.array(high), ("value",)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({}, ("value",)),
+        (
+            {"transform": "difference", "measures": 2},
+            ("change of measure 1", "change of measure 2"),
+        ),
+        ({"time_gaps": True}, ("value", "time since the row before")),
+    ],
+)
+def test_columns_have_names(parameters, names):
+    assert RandomCutForestParameters(**parameters).column_names == names
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,18 @@ from transforms.records import MICROSECONDS, Floats
 WEEK = 7 * 86_400 * MICROSECONDS
 LEAST_ROWS_FOR_A_RATE = 30
 
+# alerts_per_week: the bar that rows have to pass moves with how many alerts there were so far
+BUDGET_MEMORY = 20.0
+"""Alerts of the budget after which what was spent counts 1 / e."""
+BUDGET_PRIOR = 2.0
+"""Alerts added to those that were, and to those that might have been: a start means little."""
+BUDGET_POWER = 4.0
+"""Of the ratio of the two. 2 left series that drift with 0.4 to 0.5 of their budget, 4 with 0.6."""
+BUDGET_LOWEST, BUDGET_HIGHEST = -2.0, 0.6
+"""Decades by which the bar moves at most. Little upwards: a bad week must not hide the next."""
+BUDGET_ROWS = 512
+"""Rows decided at once; bounds what an alert, after which the bar is another, costs again."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -33,7 +45,8 @@ class Rules:
         Decide on score > threshold, 0-100. None with no ``alerts_per_week`` either: the model's
         own threshold on the raw score decides.
     alerts_per_week : float, optional
-        Decide on surprise instead: so many rows of a week of this series are expected to pass.
+        Decide on surprise instead, by a bar that so many rows of a week of this series are
+        expected to pass, and that moves until there are so many alerts.
     direction : str
         ``both``, ``up`` or ``down``: which side of the expected value counts.
     min_absolute_deviation : float
@@ -80,6 +93,12 @@ class AlertState:
         Highest score since the last alert opened.
     open : tuple of (str, int) or None
         ID and start of the alert that is open.
+    spent : float
+        Alerts so far as of the last of them, older ones counting less; kept for a budget alone.
+    spent_at : int
+        Start of that last one.
+    live_since : int or None
+        Start of the first row that is no history: before it a budget is not spent.
     """
 
     rows: int = 0
@@ -89,6 +108,9 @@ class AlertState:
     last_time: int = 0
     peak: float = 0.0
     open: tuple[str, int] | None = None
+    spent: float = 0.0
+    spent_at: int = 0
+    live_since: int | None = None
 
     def to_plain(self) -> list[Any]:
         """Plain values in the order of the fields, for JSON."""
@@ -100,14 +122,17 @@ class AlertState:
             self.last_time,
             self.peak,
             self.open,
+            self.spent,
+            self.spent_at,
+            self.live_since,
         ]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> AlertState:
-        """The state that `to_plain` described."""
-        rows, first_time, recent, last, last_time, peak, opened = plain
+        """The state that `to_plain` described; older ones know nothing of a budget."""
+        rows, first_time, recent, last, last_time, peak, opened, *budget = plain
         opened = opened and (opened[0], opened[1])
-        return cls(rows, first_time, tuple(recent), last, last_time, peak, opened)
+        return cls(rows, first_time, tuple(recent), last, last_time, peak, opened, *budget)
 
 
 class Event(NamedTuple):
@@ -159,6 +184,56 @@ def decide(
     rows: Rows, scores: Scores, result_ids: list[str], rules: Rules, state: AlertState
 ) -> Decisions:
     """Decide a block of rows of one series; equal however the rows are cut into blocks."""
+    if rules.threshold is not None or rules.alerts_per_week is None:
+        return _decide(rows, scores, result_ids, rules, state)
+    decided = np.zeros(len(rows), np.bool_)
+    reasons: dict[int, str] = {}
+    events: list[Event] = []
+    first = 0
+    state = _live(rows, state)
+    while first < len(rows):
+        end = min(first + BUDGET_ROWS, len(rows))
+        found = _decide_part(rows, scores, result_ids, rules, state, first, end)
+        alerts = [event.row for event in found.events if event.kind == "alert"]
+        if alerts and first + alerts[0] + 1 < end:  # after it the bar is another
+            end = first + alerts[0] + 1
+            found = _decide_part(rows, scores, result_ids, rules, state, first, end)
+        decided[first:end] = found.decided
+        reasons |= {first + row: reason for row, reason in found.reasons.items()}
+        events += [event._replace(row=first + event.row) for event in found.events]
+        state, first = found.state, end
+    return Decisions(decided, reasons, events, state)
+
+
+def _live(rows: Rows, state: AlertState) -> AlertState:
+    if state.live_since is not None or rows.history.all():
+        return state
+    return replace(state, live_since=int(rows.starts[int(np.argmin(rows.history))]))
+
+
+def _decide_part(
+    rows: Rows,
+    scores: Scores,
+    result_ids: list[str],
+    rules: Rules,
+    state: AlertState,
+    first: int,
+    end: int,
+) -> Decisions:
+    part = replace(
+        scores,
+        learning=scores.learning[first:end],
+        score=scores.score[first:end],
+        surprise=scores.surprise[first:end],
+        expected=scores.expected[first:end],
+        reasons={row - first: text for row, text in scores.reasons.items() if first <= row < end},
+    )
+    return _decide(rows.part(first, end), part, result_ids[first:end], rules, state)
+
+
+def _decide(
+    rows: Rows, scores: Scores, result_ids: list[str], rules: Rules, state: AlertState
+) -> Decisions:
     if state.rows == 0 and len(rows):
         state = replace(state, first_time=int(rows.starts[0]))
     reasons = dict(scores.reasons)
@@ -173,6 +248,7 @@ def decide(
         elif _is_quiet(rules, state, number, start) and score <= state.peak:
             reasons[i] = "quiet period: no stronger than the alert before"
         else:
+            state = _spend(rules, state, start)
             state = replace(state, open=(result_ids[i], start), peak=score)
             events.append(Event("alert", i, result_ids[i], start, score))
         state = replace(state, last=number, last_time=start)
@@ -195,12 +271,35 @@ def _above(rows: Rows, scores: Scores, rules: Rules, state: AlertState) -> NDArr
 
 
 def _surprise_limit(rows: Rows, alerts_per_week: float, state: AlertState) -> Floats:
-    """Decades that ``alerts_per_week`` rows a week pass, at the rate at which rows have come."""
+    """The bar: decades that so many rows a week pass, at the rate at which rows have come."""
     number = state.rows + np.arange(len(rows))
     elapsed = np.maximum(rows.starts - state.first_time, 1)
     per_week = number * (WEEK / elapsed)
     limit = np.log10(np.maximum(per_week / alerts_per_week, 1.0))
+    limit = np.maximum(limit + _overspent(rows, alerts_per_week, state), 0.0)
     return np.where(number < LEAST_ROWS_FOR_A_RATE, math.inf, limit)
+
+
+def _overspent(rows: Rows, alerts_per_week: float, state: AlertState) -> Floats:
+    """Decades by which the bar is higher for the alerts that were too many, lower for too few."""
+    memory = BUDGET_MEMORY * WEEK / alerts_per_week
+    since = rows.starts[:0] if state.live_since is None else rows.starts - state.live_since
+    if not len(since):
+        return np.zeros(len(rows))
+    live = np.where(rows.history, 0.0, np.maximum(since, 0))
+    might = BUDGET_MEMORY * -np.expm1(-live / memory)
+    spent = state.spent * np.exp(-np.maximum(rows.starts - state.spent_at, 0) / memory)
+    ratio = (spent + BUDGET_PRIOR) / (might + BUDGET_PRIOR)
+    return np.clip(BUDGET_POWER * np.log10(ratio), BUDGET_LOWEST, BUDGET_HIGHEST)
+
+
+def _spend(rules: Rules, state: AlertState, start: int) -> AlertState:
+    """One alert more, at ``start``."""
+    if rules.alerts_per_week is None:
+        return state
+    passed = max(start - state.spent_at, 0)
+    left = math.exp(-passed * rules.alerts_per_week / (BUDGET_MEMORY * WEEK))
+    return replace(state, spent=state.spent * left + 1.0, spent_at=start)
 
 
 def _pass_rules(
