@@ -270,7 +270,10 @@ class Bench:
     def _warm_up(self, case: Case, source: str, results: str, learnt: int) -> float:
         """Move the watermark past the history, and wait until all of it was learnt; seconds."""
         begin = time.time()
-        Load(self._brokers, source, case.series, case.series, case.series).start().join()
+        process = Load(self._brokers, source, case.series, case.series, case.series).start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"the producer ended with {process.exitcode}")
         while self._end_of(results) < learnt:
             if time.time() - begin > START_SECONDS * 10:
                 raise RuntimeError(f"the history was not learnt within {START_SECONDS * 10} s")
