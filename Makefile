@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LAKE ?= out/anybooks/lake
+CLUSTER ?=
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help install lint test integration drills soak bench demo cluster cluster-stop dashboard clean
@@ -45,7 +46,7 @@ demo: install ## AnyBooks from sales to a report (minutes; out/anybooks/report.h
 	$(BIN)/python -m examples.anybooks.demo
 
 cluster: install ## Start Kafka, an AWS stand-in and Flink on loopback (Java 17, Maven)
-	$(BIN)/python -m runners.cluster start
+	$(BIN)/python -m runners.cluster start $(CLUSTER)
 
 cluster-stop: install ## Stop exactly these
 	$(BIN)/python -m runners.cluster stop

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,33 @@ class Load:
         return process
 
 
+_LINE = b'{"series":"%b","event_time":%d,"value":%b}'
+
+
+def _noise() -> list[bytes]:
+    values = np.random.default_rng(0).normal(100.0, 5.0, 1 << 16).round(3).tolist()
+    return [repr(value).encode() for value in values]
+
+
+def _keys(series: int) -> list[bytes]:
+    return [b"series-%05d" % number for number in range(series)]
+
+
+def write_history(folder: Path, series: int, rows: int) -> None:
+    """A record a minute of each series up to this minute, in files of 500 series each."""
+    folder.mkdir()
+    noise, keys = _noise(), _keys(series)
+    begin = int(time.time()) // 60 * 60 - rows * 60
+    moments = [(begin + 60 * row) * MICROSECONDS for row in range(rows)]
+    for start in range(0, series, 500):
+        lines = [
+            _LINE % (key, moment, noise[(number * rows + row) * 7919 & 0xFFFF])
+            for number, key in enumerate(keys[start : start + 500], start)
+            for row, moment in enumerate(moments)
+        ]
+        (folder / f"part-{start:06}.jsonl").write_bytes(b"\n".join(lines))
+
+
 def _produce(load: Load) -> None:
     producer = Producer(
         {
@@ -68,10 +96,7 @@ def _produce(load: Load) -> None:
             "queue.buffering.max.messages": 1_000_000,
         }
     )
-    random = np.random.default_rng(0)
-    noise = random.normal(100.0, 5.0, 1 << 16).round(3).tolist()
-    names = [f"series-{number:05}" for number in range(load.series)]
-    keys = [name.encode() for name in names]
+    noise, keys = _noise(), _keys(load.series)
     begin, made = time.time(), 0
     while made < load.records:
         if load.rate:
@@ -84,11 +109,7 @@ def _produce(load: Load) -> None:
                 moment = int((begin + record / load.rate) * MICROSECONDS)
             else:
                 moment = load.first + record // load.series * load.apart
-            line = b'{"series":"%b","event_time":%d,"value":%b}' % (
-                keys[which],
-                moment,
-                repr(noise[(record * 7919) & 0xFFFF]).encode(),
-            )
+            line = _LINE % (keys[which], moment, noise[(record * 7919) & 0xFFFF])
             while True:
                 try:
                     producer.produce(load.topic, line, keys[which])
@@ -117,12 +138,15 @@ class Seen:
         Of each result that was looked at, seconds from the close of its period.
     by_detector : dict of str to int
         How many of each.
+    out_of_order : int
+        Results that came after one of a later period of their series.
     """
 
     results: int
     seconds: float
     latencies: list[float]
     by_detector: dict[str, int]
+    out_of_order: int
 
 
 def results_of(brokers: str, topic: str, delay: float, since: float, until: float) -> Seen:
@@ -148,6 +172,8 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
     first, last, count = float("inf"), 0.0, 0
     latencies: list[float] = []
     by_detector: dict[str, int] = {}
+    newest: dict[tuple[str, str], str] = {}
+    out_of_order = 0
     while left:
         for message in consumer.consume(10_000, 1.0):
             moment = message.timestamp()[1] / 1000
@@ -161,8 +187,11 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
             by_detector[name] = by_detector.get(name, 0) + 1
             if close := result.get("detectionPeriodEndTime"):
                 latencies.append(moment - delay - _seconds(close))
+                series = name, result["timeseriesId"]
+                out_of_order += close < newest.get(series, "")
+                newest[series] = close
     consumer.close()
-    return Seen(count, max(last - first, 0.0), latencies, by_detector)
+    return Seen(count, max(last - first, 0.0), latencies, by_detector, out_of_order)
 
 
 _KNOWN: dict[str, float] = {}

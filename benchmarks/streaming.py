@@ -10,6 +10,7 @@ share its cores. Two measurements are made of each case:
 - *live*: records are made at a steady rate, each stamped with the moment it is made. Latency is
   from the close of a period (its end and the allowed disorder; a point's own time without periods)
   to the moment the result is handed to Kafka. A rate is sustained if the job keeps up with it.
+  Where a case has history, models learn it from files first, and the measurement begins after.
 
 The peers read the same topic on the same cluster: Beam's ``AnomalyDetection(ZScore)`` through the
 same source and parser, and a Flink job in Java that does the left discord by its definition.
@@ -37,9 +38,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.live_load import CpuMeter, Load, percentile, results_of
+from benchmarks.live_load import CpuMeter, Load, percentile, results_of, write_history
 from benchmarks.machine import machine
 from runners.cluster.local_cluster import Cluster, Settings
+from runners.flink_rest import JobManager
 
 FOREST = {"type": "RandomCutForest", "config": {"number_of_trees": 50, "shingle_size": 8}}
 DISCORD = {
@@ -76,6 +78,8 @@ class Case:
         Records a second of the live run.
     seconds : int
         How long the live run lasts.
+    history : int
+        Rows of each series that its model has learnt before the live run, from files.
     """
 
     name: str
@@ -84,8 +88,9 @@ class Case:
     period_seconds: int
     records: int
     apart_seconds: float
-    rate: int
+    rate: float
     seconds: int
+    history: int = 0
 
 
 CASES = {
@@ -97,6 +102,11 @@ CASES = {
         Case("points-forest", ("forest",), 100, 0, 600_000, 1.0, 5_000, 90),
         Case("points-discord", ("discord",), 100, 0, 1_200_000, 1.0, 5_000, 90),
         Case("hot-discord", ("discord",), 1, 0, 1_200_000, 1.0, 20_000, 60),
+        # a point a minute: all come due in the same second; their drain is an hour's backlog
+        *(
+            Case(f"many-{n}", ("forest", "discord"), n, 60, 60 * n, 60.0, n / 60, 900, 300)
+            for n in (10_000, 20_000, 40_000, 80_000)
+        ),
         Case("points-zscore", ("zscore",), 100, 0, 60_000, 1.0, 0, 0),
         Case("points-java", ("java",), 100, 0, 60_000, 1.0, 0, 0),
     )
@@ -112,14 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(parts=("kafka", "flink"))
         with Cluster(Path(folder) / "cluster", settings) as cluster:
             bench = Bench(cluster, Path(folder), options.workers, options.runner_options)
-            for name in options.case or CASES:
+            for name in options.case or [each for each in CASES if not CASES[each].history]:
                 case = CASES[name]
                 if options.records:
                     case = replace(case, records=options.records)
                 if options.seconds and case.seconds:
                     case = replace(case, seconds=options.seconds)
+                if options.history is not None and case.history:
+                    case = replace(case, history=options.history)
                 for kind in measures:
-                    if kind == "live" and not case.rate:
+                    if not (case.rate if kind == "live" else case.records):
                         continue
                     print(f"{name}: {kind}", file=sys.stderr)
                     measured = bench.drain(case) if kind == "drain" else bench.live(case, options)
@@ -138,7 +150,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Live jobs on Flink, from Kafka to Kafka; the drain's rate, and live latency.",
     )
     parser.add_argument(
-        "--case", action="append", choices=list(CASES), help="which; default all, one after another"
+        "--case",
+        action="append",
+        choices=list(CASES),
+        help="which; default all but many-*, one after another",
     )
     parser.add_argument(
         "--measure",
@@ -155,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--records", type=int, help="of a drain; default the case's")
     parser.add_argument("--seconds", type=int, help="of a live run; default the case's")
+    parser.add_argument("--history", type=int, help="rows a series of a many-*; default the case's")
     parser.add_argument(
         "--runner-options",
         nargs="*",
@@ -184,7 +200,7 @@ class Bench:
         apart = round(case.apart_seconds * MICROSECONDS)
         load = Load(self._brokers, source, case.series, 0, case.records, FIRST, apart).start()
         load.join()
-        with self._job(case, source, results):
+        with self._job(replace(case, history=0), source, results):
             meter = self._meter()
             begin, moments = time.time(), []
             expected = self._expected(case)
@@ -194,33 +210,44 @@ class Bench:
                 if there >= expected * 0.98 or now - begin > START_SECONDS * 4:
                     break
                 time.sleep(_POLL_SECONDS)
-            cpu = meter.spent()
+            took, cpu, memory = time.time() - begin, meter.spent(), self._memory()
+            seen = results_of(self._brokers, results, DISORDER_SECONDS, 0, time.time())
         rate = _rate_between(moments, there)
         per_result = case.records / max(there, 1)
+        event_time = case.records / case.series * case.apart_seconds
         return {
             "records": case.records,
             "results": there,
             "results_per_second": rate,
             "records_per_second": None if rate is None else rate * per_result,
-            "event_time_seconds": case.records / case.series * case.apart_seconds,
+            "seconds": took,
+            "event_time_seconds": event_time,
+            "times_real_time": event_time / took,
+            "out_of_order": seen.out_of_order,
             "cpu_us_a_record": {k: 1e6 * v / case.records for k, v in cpu.items()},
+            "memory_mb": memory,
         }
 
     def live(self, case: Case, options: argparse.Namespace) -> dict[str, Any]:
         """Records come at a steady rate: does the job keep up, and how soon are results there."""
         source, results = self._topics(case)
         rate = case.rate * options.share
+        learnt = case.history * case.series * len(case.models)
         with self._job(case, source, results):
+            warm = self._warm_up(case, source, results, learnt) if learnt else 0.0
             load = Load(self._brokers, source, case.series, rate, round(rate * case.seconds))
+            before = self._end_of(source)
             process = load.start()
             begin = time.time()
-            while not self._end_of(source):
+            while self._end_of(source) == before:
                 time.sleep(_POLL_SECONDS)
             meter = self._meter(process.pid)
+            self._metrics()  # Flink fetches them only after somebody asked
             process.join(case.seconds + START_SECONDS)
             end = time.time()
             cpu = meter.spent()
-            made = self._end_of(source)
+            made = self._end_of(source) - before
+            metrics = self._metrics()
             memory = self._memory()
             time.sleep(10)  # what was due at the end comes
             seen = results_of(self._brokers, results, DISORDER_SECONDS, begin, time.time())
@@ -233,9 +260,38 @@ class Bench:
             "latency_p50": percentile(seen.latencies, 0.5),
             "latency_p99": percentile(seen.latencies, 0.99),
             "latency_most": max(seen.latencies, default=None),
+            "out_of_order": seen.out_of_order,
+            "warm_up_seconds": warm,
+            "metrics": metrics,
             "cpu_us_a_record": {k: 1e6 * v / max(made, 1) for k, v in cpu.items()},
             "memory_mb": memory,
         }
+
+    def _warm_up(self, case: Case, source: str, results: str, learnt: int) -> float:
+        """Move the watermark past the history, and wait until all of it was learnt; seconds."""
+        begin = time.time()
+        process = Load(self._brokers, source, case.series, case.series, case.series).start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"the producer ended with {process.exitcode}")
+        while self._end_of(results) < learnt:
+            if time.time() - begin > START_SECONDS * 10:
+                raise RuntimeError(f"the history was not learnt within {START_SECONDS * 10} s")
+            time.sleep(_POLL_SECONDS)
+        return time.time() - begin
+
+    def _metrics(self) -> dict[str, float]:
+        """The job's own metrics that tell what its models cost, summed over its tasks."""
+        manager = JobManager(self._cluster.job_manager.address)
+        (job,) = [each for each in manager.jobs() if not each.is_over]
+        found: dict[str, float] = {}
+        for name, values in manager.metrics(job, "tidewatch").items():
+            own = name.rpartition("tidewatch_")[2]
+            if own.endswith(".max"):
+                found[own] = max([found.get(own, 0.0), *values])
+            elif not own.endswith(".min"):
+                found[own] = found.get(own, 0.0) + sum(values)
+        return found
 
     @property
     def _brokers(self) -> str:
@@ -347,7 +403,11 @@ class Bench:
             ends = [f"--brokers={self._brokers}", f"--source={source}", f"--results={results}"]
             return [sys.executable, "-m", "benchmarks.live_zscore", *ends, *runner]
         file = self._folder / f"{results}.json"
-        file.write_text(json.dumps(_job_file(case, self._brokers, source, results)))
+        job = _job_file(case, self._brokers, source, results)
+        if case.history:
+            job["source"]["history"] = [str(self._folder / f"{results}-history" / "*.jsonl")]
+            write_history(self._folder / f"{results}-history", case.series, case.history)
+        file.write_text(json.dumps(job))
         return [sys.executable, "-m", "pipeline", f"--job={file}", *runner]
 
 

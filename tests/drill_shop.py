@@ -7,14 +7,14 @@ records in a file.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.error import HTTPError
@@ -22,18 +22,14 @@ from urllib.request import Request, urlopen
 
 import boto3
 import numpy as np
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.runs import rows_of
 from runners.cluster.local_cluster import Cluster
 from runners.flink_rest import JobManager
 
-SERIES, MINUTES = 200, 1_000
-RECORDS = SERIES * MINUTES
 START = 1_704_067_200  # 2024-01-01
-END = "2024-01-01 16:40:00"
-"""Of the periods that the twin closes too; later is only the record that ends the flow."""
 PARTITIONS, IDLE = 4, 3
 POISON = (
     b"{oops",
@@ -42,9 +38,7 @@ POISON = (
     b'{"item":"item-002","t":1704067300,"units":NaN}',
     b'{"item":"item-003","t":"yesterday","units":1}',
 )
-RATE = 12_000
-RESULTS = SERIES * MINUTES // 5 * 2
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 ROOT = Path(__file__).parent.parent
 
 JOB = """\
@@ -85,27 +79,67 @@ sinks:
 """
 
 
-def records() -> list[bytes]:
-    """A record a minute and series, up to two minutes out of order, and poison in between."""
-    random = np.random.default_rng(11)
-    minutes = np.repeat(np.arange(MINUTES), SERIES)
-    items = np.tile(np.arange(SERIES), MINUTES)
-    units = np.round(20 + 8 * np.sin(minutes / 30 + items) + random.normal(0, 1, RECORDS), 2)
-    units[random.random(RECORDS) < 0.001] += 80
-    order = np.argsort(minutes * 60 + random.uniform(0, 120, RECORDS), kind="stable")
-    lines = [
-        b'{"id":%d,"item":"item-%03d","t":%d,"units":%b}'
-        % (i, items[i], START + 60 * minutes[i], repr(float(units[i])).encode())
-        for i in order.tolist()
-    ]
-    for number, poison in enumerate(POISON):
-        lines.insert((number + 1) * RECORDS // (len(POISON) + 1), poison)
-    return lines
+@dataclass(frozen=True)
+class Flow:
+    """A record a minute of each series, out of order, some twice, and poison in between.
+
+    Parameters
+    ----------
+    series, minutes : int
+        How many series, and how many records of each.
+    rate : int
+        Records a second.
+    disorder : int
+        How much later than a newer one a record comes at most, seconds of event time.
+    twice : float
+        Share of the records that come once more, within the same time.
+    """
+
+    series: int = 200
+    minutes: int = 1_000
+    rate: int = 12_000
+    disorder: int = 120
+    twice: float = 0.01
+
+    def __len__(self) -> int:
+        return self.series * self.minutes
+
+    @property
+    def results(self) -> int:
+        """Results of two detectors with periods of five minutes, up to `end`."""
+        return len(self) // 5 * 2
+
+    @property
+    def end(self) -> str:
+        """Of the periods that a bounded run closes too; later is only what ends the flow."""
+        return str(np.datetime64(START + 60 * self.minutes, "s")).replace("T", " ")
+
+    def records(self) -> list[bytes]:
+        """Their lines."""
+        random, many = np.random.default_rng(11), len(self)
+        minutes = np.repeat(np.arange(self.minutes), self.series)
+        items = np.tile(np.arange(self.series), self.minutes)
+        units = np.round(20 + 8 * np.sin(minutes / 30 + items) + random.normal(0, 1, many), 2)
+        units[random.random(many) < 0.001] += 80
+        again = np.flatnonzero(random.random(many) < self.twice)
+        which = np.concatenate((np.arange(many), again))
+        comes = minutes[which] * 60 + random.uniform(0, self.disorder, len(which))
+        lines = [
+            b'{"id":%d,"item":"item-%03d","t":%d,"units":%b}'
+            % (i, items[i], START + 60 * minutes[i], repr(float(units[i])).encode())
+            for i in which[np.argsort(comes, kind="stable")].tolist()
+        ]
+        for number, poison in enumerate(POISON):
+            lines.insert((number + 1) * many // (len(POISON) + 1), poison)
+        return lines
+
+    def ending(self) -> bytes:
+        """The record that moves the watermark past all periods."""
+        time = START + self.minutes * 60 + 3 * 3600
+        return b'{"id":-1,"item":"end","t":%d,"units":0}' % time
 
 
-def ending() -> bytes:
-    """The record that moves the watermark past all periods."""
-    return b'{"id":-1,"item":"end","t":%d,"units":0}' % (START + MINUTES * 60 + 3 * 3600)
+FLOW = Flow()
 
 
 class Twin:
@@ -113,7 +147,7 @@ class Twin:
 
     def __init__(self, folder: Path, threshold: float = 70) -> None:
         file = folder / "records.jsonl"
-        file.write_bytes(b"\n".join(records()) + b"\n")
+        file.write_bytes(b"\n".join(FLOW.records()) + b"\n")
         job = folder / "twin.yaml"
         ends = FILES.format(file=file, folder=folder)
         job.write_text(JOB.format(name="twin", ends=ends, threshold=threshold))
@@ -148,10 +182,22 @@ class Drill:
         For its job files.
     name : str
         Of the job, of its topic of results and of its lake.
+    flow : Flow
+        What flows.
+    detectors : str
+        The job file but for its ends.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        folder: Path,
+        name: str,
+        flow: Flow = FLOW,
+        detectors: str = JOB,
+    ) -> None:
         self.cluster, self.folder, self.name = cluster, folder, name
+        self.records, self._detectors = flow, detectors
         self.topic = f"{name}-records"
         self.job_manager = JobManager(cluster.job_manager.address)
         admin = AdminClient({"bootstrap.servers": cluster.kafka.address})
@@ -163,20 +209,31 @@ class Drill:
     def start(
         self, *options: str, brokers: str = "", threshold: float = 70, root: Path = ROOT
     ) -> None:
-        """Start the job; returns when it runs."""
+        """Start the job; returns when all of its steps run, and the first checkpoint is there."""
         ends = LIVE.format(
             brokers=brokers or self.cluster.kafka.address, topic=self.topic, name=self.name
         )
-        job = self.folder / f"{self.name}.yaml"
-        job.write_text(JOB.format(name=self.name, ends=ends, threshold=threshold))
+        self.job.write_text(self._detectors.format(name=self.name, ends=ends, threshold=threshold))
         master = f"--flink_master={self.cluster.job_manager.address}"
         flink = ("--runner=FlinkRunner", master, "--parallelism=1", "--checkpointing_interval=2000")
-        pipeline("--job", str(job), *flink, *options, root=root)
+        pipeline("--job", str(self.job), *flink, *options, root=root)
+        job = self.job_manager.job(self.name)
+        self.until(
+            lambda: self.job_manager.checkpoints(job)["counts"]["completed"] > 0, "steps (or state)"
+        )
 
     def flow(self, disturb: Callable[[], None] | None = None) -> None:
-        """Send all records; ``disturb`` runs beside the flow from its middle on."""
+        """Send all records and their ending; ``disturb`` runs beside the flow from its middle on.
+
+        The last of the topic's partitions never gets any.
+        """
+        # idempotent, so that its own retries neither repeat records nor change their order
         producer = Producer(
-            {"bootstrap.servers": self.cluster.kafka.address, "message.timeout.ms": 120_000}
+            {
+                "bootstrap.servers": self.cluster.kafka.address,
+                "message.timeout.ms": 120_000,
+                "enable.idempotence": True,
+            }
         )
         trouble: list[BaseException] = []
 
@@ -189,25 +246,37 @@ class Drill:
 
         disturbance = threading.Thread(target=run)
         begin = time.monotonic()
-        for number, line in enumerate(records()):
-            if number == RECORDS // 2 and disturb is not None:
+        for number, line in enumerate(self.records.records()):
+            if number == len(self.records) // 2 and disturb is not None:
                 disturbance.start()
-            producer.produce(self.topic, line, partition=number % IDLE)
+            self._send(producer, line, number % IDLE)
             if number % 500 == 0:
                 producer.poll(0)
-                time.sleep(max(0.0, begin + number / RATE - time.monotonic()))
-        producer.produce(self.topic, ending(), partition=0)
+                time.sleep(max(0.0, begin + number / self.records.rate - time.monotonic()))
+        self._send(producer, self.records.ending(), 0)
         if disturb is not None:
             disturbance.join(PATIENCE_SECONDS)
         assert not trouble, trouble
         assert producer.flush(120) == 0
 
+    def _send(self, producer: Producer, line: bytes, partition: int) -> None:
+        while True:
+            try:
+                producer.produce(self.topic, line, partition=partition)
+                return
+            except BufferError:  # the broker is away
+                producer.poll(0.5)
+
     def wait(self) -> None:
         """Wait until every result is in the topic and in the lake."""
-        self._until(lambda: self._distinct(self.results) >= RESULTS, "results")
-        self._until(lambda: self._distinct(self.lake) >= RESULTS, "rows in the lake")
+        many = self.records.results
+        self.until(
+            lambda: self.messages("") >= many and self._distinct(self.results) >= many, "results"
+        )
+        self.until(lambda: self._distinct(self.lake) >= many, "rows in the lake")
 
-    def _until(self, holds: Callable[[], bool], what: str) -> None:
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until that holds; say what is missing if it never does."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not holds():
             if time.monotonic() > deadline:
@@ -216,15 +285,32 @@ class Drill:
                 raise AssertionError(f"not all {what} came; {job.state}; {reasons[:1]}")
             time.sleep(2)
 
+    def messages(self, *ends: str) -> int:
+        """How many are in topics of the job, named by their ends; cheaper than to read them."""
+        consumer = Consumer({"bootstrap.servers": self.cluster.kafka.address, "group.id": "drill"})
+        names = [self.name + end for end in ends]
+        partitions = [TopicPartition(name, i) for name in names for i in range(PARTITIONS)]
+        spans = [consumer.get_watermark_offsets(each, 10) or (0, 0) for each in partitions]
+        consumer.close()
+        return sum(end - first for first, end in spans)
+
     def _distinct(self, run: str) -> int:
         try:
             return len({row["resultId"] for row in rows_of(run) if self._counts(row)})
         except ValueError:  # nothing is there yet
             return 0
 
-    @staticmethod
-    def _counts(row: dict[str, object]) -> bool:
-        return str(row["detectionPeriodEndTime"]) <= END
+    def _counts(self, row: dict[str, object]) -> bool:
+        return str(row["detectionPeriodEndTime"]) <= self.records.end
+
+    def lake_rows(self) -> list[str]:
+        """IDs of the lake's rows, repetitions among them."""
+        return [row["resultId"] for row in rows_of(self.lake) if self._counts(row)]
+
+    @property
+    def job(self) -> Path:
+        """The job file."""
+        return self.folder / f"{self.name}.yaml"
 
     @property
     def results(self) -> str:
@@ -246,21 +332,16 @@ class Drill:
             if job.name == self.name and not job.is_over:
                 self.job_manager.cancel(job)
 
-    def workers(self) -> list[int]:
-        """Process IDs of the Python workers."""
-        found = []
-        for server in self.cluster.servers:
-            if server.process is None:
-                continue
+
+def workers(cluster: Cluster) -> list[int]:
+    """Process IDs of the Python workers."""
+    found = []
+    for server in cluster.task_managers:
+        if server.process is not None:
             for child in server.process.children(recursive=True):
-                if any("sdk_worker_main" in word for word in child.cmdline()):
+                if "runners.flink_worker" in child.cmdline():
                     found.append(child.pid)
-        return found
-
-
-def lake_rows(run: str) -> list[str]:
-    """IDs of a lake's rows, repetitions among them."""
-    return [row["resultId"] for row in rows_of(run) if row["detectionPeriodEndTime"] <= END]
+    return found
 
 
 class Gate:
@@ -286,8 +367,10 @@ class Gate:
                     gate.refused += 1
                     self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
                     return
+                # urllib would call a body without a type a form, and the server would read it so
+                headers = {"Content-Type": "application/octet-stream", **self.headers}
                 url = f"http://{upstream}{self.path}"
-                request = Request(url, body or None, dict(self.headers), method=self.command)
+                request = Request(url, body or None, headers, method=self.command)
                 try:
                     with urlopen(request, timeout=60) as answer:
                         self._answer(answer.status, dict(answer.headers), answer.read())
@@ -342,10 +425,3 @@ def aws_environment(url: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def dead_letters(brokers: str, topic: str, topics: Sequence[str] = ()) -> list[bytes]:
-    """Payloads in a topic of dead letters, each once for both detectors."""
-    from pipeline.runs import _topic
-
-    return [json.loads(line)["payload"] for line in _topic([brokers], topic, None)]

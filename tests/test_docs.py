@@ -175,7 +175,7 @@ def test_the_changelog_has_the_version_and_saved_state(monkeypatch):
 
 
 def test_the_readmes_job_is_read(tmp_path):
-    (text,) = blocks_of(README, "yaml")
+    (text,) = blocks_of(section(README, "Your own data"), "yaml")
     (tmp_path / "job.yaml").write_text(text)
     job = load_job(tmp_path / "job.yaml")
     header = section(README, "Your own data").partition("```\n")[2].splitlines()[0].split(",")
@@ -184,6 +184,22 @@ def test_the_readmes_job_is_read(tmp_path):
     (result,) = [json.loads(block) for block in blocks_of(README, "json")]
     assert result["detectorName"] == detector.name
     assert [pair["name"] for pair in result["dimensionList"]] == list(detector.dimensions)
+
+
+def test_the_readmes_live_job_is_read_and_its_topics_are_made(tmp_path):
+    live = section(README, "Live")
+    (text,), (code,) = blocks_of(live, "yaml"), blocks_of(live, "python")
+    (tmp_path / "job.yaml").write_text(text)
+    job = load_job(tmp_path / "job.yaml")
+    made = {
+        "rooms" + end for end in re.search(r"ends = \((.*)\)", code)[1].replace('"', "").split(", ")
+    }
+    sinks = {sink.name for sink in job.sinks.lines.values()}
+    assert made == {job.source.name, *sinks}
+    compile(code, "README.md", "exec")
+    (detector,) = job.detectors
+    fields = {detector.measure, detector.event_time.field, *detector.dimensions}
+    assert all(f'"{name}":' in code for name in fields)
 
 
 def test_the_readmes_result_has_the_fields_of_a_result():

@@ -44,6 +44,7 @@ from transforms.advance import Outcome, advance
 from transforms.detection import Detection
 from transforms.head import LONG_AGO, Head
 from transforms.live_models import LIVE_MODELS, Journal, ModelKey, usual_bytes
+from transforms.live_series import LIVE_SERIES
 from transforms.records import Block, Series, decode_block, encode_block
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
@@ -162,6 +163,7 @@ class DetectFn(beam.DoFn):
     def _measure(self, detection: Detection, outcome: Outcome, now: int) -> None:
         """How long after the fact the results come; only on a live stream is that of interest."""
         metrics.count("wakes")
+        LIVE_SERIES.saw(outcome.series.key)
         if self._settings.flush_every is None or now >= _END_MICROS:
             return
         clock = self._clock() * 1000
@@ -172,6 +174,7 @@ class DetectFn(beam.DoFn):
 
     def finish_bundle(self) -> None:
         """Show what this process holds in memory."""
+        metrics.show("live_series", len(LIVE_SERIES))
         metrics.show("live_models", len(LIVE_MODELS))
         metrics.show("live_model_bytes", LIVE_MODELS.bytes)
 

@@ -49,6 +49,7 @@ DISTRIBUTIONS = {
 """Values of which a runner keeps count, sum, least and greatest, with their meanings."""
 
 GAUGES = {
+    "live_series": "series that a worker process woke within the last one to two hours",
     "live_models": "models in the memory of a worker process",
     "live_model_bytes": "bytes that these take",
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import apache_beam as beam
@@ -68,15 +70,16 @@ class _Points:
     def blocks(self) -> list[Block]:
         """One block a series."""
         return [
-            Block(
-                _series(self.detectors[number], names),
-                np.concatenate([times for times, _, _ in pieces]),
-                np.concatenate([values for _, values, _ in pieces]),
-                np.concatenate([ids for _, _, ids in pieces]),
-                self.batch.history,
-            )
+            Block(_series(self.detectors[number], names), *_joined(pieces), self.batch.history)
             for (number, names), pieces in self._found.items()
         ]
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    times, values, ids = zip(*pieces, strict=True)
+    return np.concatenate(times), np.concatenate(values), np.concatenate(ids)
 
 
 def parse_batch(
@@ -118,15 +121,25 @@ def _take_quickly(points: _Points, start: int, end: int) -> bool:
     records = json_records(payloads)
     if records is None:
         return False
-    found = [_quick_columns(points, records, start, fields) for fields in points.detectors]
-    whole = [each for each in found if each is not None]
-    if len(whole) < len(found):
-        return False
-    for number, each in enumerate(whole):
-        for raw, rows in by_series(each):
-            names = tuple(str(name) for name in raw)
-            points.add(number, names, (each.times[rows], each.values[rows], each.ids[rows]))
+    found: dict[Fields, list[tuple[tuple[str, ...], Piece]]] = {}
+    same = [replace(fields, detector="") for fields in points.detectors]
+    for fields in same:  # detectors often read the same fields
+        if fields not in found:
+            each = _quick_columns(points, records, start, fields)
+            if each is None:
+                return False
+            found[fields] = _pieces(each)
+    for number, fields in enumerate(same):
+        for names, piece in found[fields]:
+            points.add(number, names, piece)
     return True
+
+
+def _pieces(found: Columns) -> list[tuple[tuple[str, ...], Piece]]:
+    return [
+        (tuple(map(str, raw)), (found.times[rows], found.values[rows], found.ids[rows]))
+        for raw, rows in by_series(found)
+    ]
 
 
 def _quick_columns(
@@ -191,6 +204,7 @@ def _take_one_by_one(
     return dead
 
 
+@lru_cache(maxsize=1 << 16)  # its ID is a hash; more than the series of a worker, see `Series`
 def _series(fields: Fields, names: tuple[str, ...]) -> Series:
     dimensions = tuple(zip(fields.dimensions, names, strict=True))
     return Series(fields.detector, fields.measure, dimensions)
