@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 
 import boto3
 import numpy as np
+import psutil
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -339,8 +340,9 @@ def workers(cluster: Cluster) -> list[int]:
     for server in cluster.task_managers:
         if server.process is not None:
             for child in server.process.children(recursive=True):
-                if "runners.flink_worker" in child.cmdline():
-                    found.append(child.pid)
+                with suppress(psutil.NoSuchProcess):  # killed, or a zombie
+                    if "runners.flink_worker" in child.cmdline():
+                        found.append(child.pid)
     return found
 
 

@@ -26,7 +26,7 @@ from drill_shop import (
 )
 
 from pipeline.runs import rows_of
-from runners.cluster.local_cluster import Cluster
+from runners.cluster.local_cluster import Cluster, Settings
 from runners.flink_rest import JobManager
 
 pytestmark = pytest.mark.integration
@@ -43,10 +43,19 @@ sinks:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        with aws_environment(f"http://{cluster.aws.address}"):
-            yield cluster
+def endpoint(tmp_path_factory):
+    """The AWS stand-in; up before Flink, whose workers find it by the environment."""
+    with Cluster(tmp_path_factory.mktemp("aws"), Settings(parts=("aws",))) as cluster:
+        url = f"http://{cluster.aws.address}"
+        with aws_environment(url):
+            yield url
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, endpoint):
+    settings = Settings(parts=("kafka", "flink"))
+    with Cluster(tmp_path_factory.mktemp("cluster"), settings) as cluster:
+        yield cluster
 
 
 def kept(run, file):
@@ -143,13 +152,13 @@ def lines_of(client, stream):
     return found
 
 
-def test_kinesis_to_kinesis_on_flink_gives_what_the_bounded_run_gives(cluster, tmp_path):
+def test_kinesis_to_kinesis_on_flink_gives_what_the_bounded_run_gives(cluster, endpoint, tmp_path):
     """With a worker killed in between, and a shard that never gets a record."""
     client = boto3.client("kinesis")
     for stream in ("records", "results", "alerts", "results-late", "results-dead-letters"):
         client.create_stream(StreamName=stream, ShardCount=SHARDS)
     job = tmp_path / "job.yaml"
-    ends = KINESIS.format(endpoint=f"http://{cluster.aws.address}")
+    ends = KINESIS.format(endpoint=endpoint)
     job.write_text(JOB.format(name="streams", ends=ends, threshold=70))
     address = cluster.job_manager.address
     manager = JobManager(address)

@@ -20,6 +20,7 @@ import psutil
 LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.2
 _TERM_SECONDS = 20.0
+_RELEASE_SECONDS = 15.0
 _TAIL = 15
 
 
@@ -103,7 +104,7 @@ class Server:
             If a port is taken.
         """
         for port in self.ports:
-            if not is_free(port):
+            if not self._gets(port):
                 raise ServerFailed(
                     f"{self.name}: port {port} on {LOOPBACK} is taken; end what listens there, or "
                     "choose another port"
@@ -127,6 +128,16 @@ class Server:
         whole = self.folder / "process.json.new"
         whole.write_text(json.dumps({"pid": pid, "created": created}))
         whole.replace(self.folder / "process.json")
+
+    def _gets(self, port: int) -> bool:
+        """Whether the port is free; after a crash, what it was just starting may hold it still."""
+        was_here = (self.folder / "process.json").exists()
+        deadline = time.monotonic() + (_RELEASE_SECONDS if was_here else 0)
+        while not is_free(port):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
 
     def wait(self) -> None:
         """Wait till it answers.
