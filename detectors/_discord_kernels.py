@@ -25,7 +25,9 @@ large offset costs no digits. What a large value leaves behind does: a carried n
 rounding error of the largest window it went through. So where the energy E + n e^2 falls below
 `COLLAPSE` of its maximum, the window is a *restart*: numbers that involve it, as query or as
 candidate, are summed directly. Window 0 and the first query are restarts too. Against slow drift,
-every `REFRESH_ROWS` queries one of `REFRESH_PARTS` shares of the lags is summed directly.
+every `REFRESH_ROWS` queries one of `REFRESH_PARTS` shares of the lags is summed directly. And where
+the nearest neighbour is so near that only a rounding error may part them, the two are compared
+point by point (`nearest_square`).
 
 All of this depends on the absolute index of a window and on nothing else, every sum has one fixed
 order and no fast-math is used: the bits do not depend on how the stream is cut into calls.
@@ -41,6 +43,7 @@ from numpy.typing import NDArray
 
 from detectors._lanes import fma, larger
 from detectors._subsequence_kernels import (
+    EQUAL,
     LANES,
     MEAN,
     RESTART,
@@ -49,8 +52,8 @@ from detectors._subsequence_kernels import (
     G,
     H,
     W,
-    direct_sum,
     direct_sums,
+    nearest_square,
 )
 
 Floats = NDArray[np.float64]
@@ -220,7 +223,7 @@ def _tile(
         while restart >= oldest:
             k = int(restart) - base
             r = k - j - b
-            carried[r] = direct_sum(x, windows[MEAN], i + b, k, n, normalize)
+            direct_sums(x, windows[MEAN], i + b, k, n, normalize, carried[r : r + 1])
             closeness = carried[r] * windows[W, k] * windows[W, i + b] - windows[A, k]
             place = b * LANES + r % LANES
             maxima[place] = max(closeness, maxima[place])
@@ -353,6 +356,8 @@ def score_queries(
             best = maxima[b * LANES + lane]
             if normalize:
                 square = max(2.0 * (windows[A, i + b] - best), 0.0)
+                if square < EQUAL and windows[A, i + b] > 0.0:
+                    square = nearest_square(x, windows, i + b, lane, m, n, base)
                 raw[i + b - first] = min(math.sqrt(square), 2.0)
             else:
                 raw[i + b - first] = math.log1p(math.sqrt(max(-best, 0.0) / n) / unit)

@@ -21,6 +21,9 @@ LANES = 64
 STEPS = 4
 """Points that a window's sums take at once."""
 
+EQUAL = 1e-13
+"""Mean square differences below this are rounding errors, were they not summed directly."""
+
 COLLAPSE = 1e-6
 FLAT_ENERGY = 1e-280
 """Below this (in squares of the series' scale) a window counts as constant."""
@@ -130,38 +133,45 @@ def mark_restarts(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def direct_sum(x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool) -> float:
-    """c(i, j), summed directly."""
-    total = 0.0
-    if normalize:
-        for k in range(n):
-            total += ((x[i + k] - x[i]) - mean[i]) * ((x[j + k] - x[j]) - mean[j])
-    else:
-        for k in range(n):
-            total -= (x[i + k] - x[j + k]) ** 2
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def direct_sums(
     x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool, carried: Floats
 ) -> None:
-    """``carried[r]`` = c(i, j + r) for all r, each summed in the order of `direct_sum`."""
+    """``carried[r]`` = c(i, j + r) for all r, each summed directly.
+
+    Covariances in the order of the energies in `window_statistics`: of two windows with the same
+    shape it is their energy to the last bit, so their distance is 0 and no root of an error.
+    """
     lags = carried.shape[0]
     carried[:] = 0.0
     anchor = x[j : j + lags]
     mean_j = mean[j : j + lags]
-    for k in range(n):
-        point = x[j + k : j + k + lags]
-        if normalize:
-            query = (x[i + k] - x[i]) - mean[i]
-            for r in range(lags):
-                carried[r] += query * ((point[r] - anchor[r]) - mean_j[r])
-        else:
+    if not normalize:
+        for k in range(n):
             query = x[i + k]
+            point = x[j + k : j + k + lags]
             for r in range(lags):
                 difference = query - point[r]
                 carried[r] -= difference * difference
+        return
+    whole = n - n % STEPS
+    for k in range(0, whole, STEPS):
+        point = x[j + k : j + k + lags + STEPS - 1]
+        ours0 = (x[i + k] - x[i]) - mean[i]
+        ours1 = (x[i + k + 1] - x[i]) - mean[i]
+        ours2 = (x[i + k + 2] - x[i]) - mean[i]
+        ours3 = (x[i + k + 3] - x[i]) - mean[i]
+        for r in range(lags):
+            origin = anchor[r]
+            one = (point[r] - origin) - mean_j[r]
+            two = (point[r + 1] - origin) - mean_j[r]
+            three = (point[r + 2] - origin) - mean_j[r]
+            four = (point[r + 3] - origin) - mean_j[r]
+            carried[r] += fma(ours0, one, ours1 * two) + fma(ours2, three, ours3 * four)
+    for k in range(whole, n):
+        point = x[j + k : j + k + lags]
+        ours0 = (x[i + k] - x[i]) - mean[i]
+        for r in range(lags):
+            carried[r] = fma(ours0, (point[r] - anchor[r]) - mean_j[r], carried[r])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -172,15 +182,42 @@ def nearest_candidate(
 
     Only one candidate in `LANES` has to be looked at, each summed directly.
     """
+    c = np.empty(1)
     oldest = i - n - m + 1
     best = -np.inf
     nearest = i - n
     for r in range(lane, m, LANES):
         j = oldest + r
         if base + j >= 0:
-            c = direct_sum(x, windows[MEAN], i, j, n, normalize)
-            closeness = c * windows[W, j] * windows[W, i] - windows[A, j]
+            direct_sums(x, windows[MEAN], i, j, n, normalize, c)
+            closeness = c[0] * windows[W, j] * windows[W, i] - windows[A, j]
             if closeness >= best:
                 best = closeness
                 nearest = j
+    return nearest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest_square(
+    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int
+) -> float:
+    """Mean square difference of query i, normalised, to the nearest in its lane; at most `EQUAL`.
+
+    Of the points themselves: a difference of two sums, as the closeness is, has their rounding
+    error, whose root is 1e-8 where the distance is 0. A candidate is left where it gets too far.
+    """
+    nearest = EQUAL
+    mean_i, w_i = windows[MEAN, i], windows[W, i]
+    for j in range(i - n - m + 1 + lane, i - n + 1, LANES):
+        if base + j < 0:
+            continue
+        mean_j, w_j = windows[MEAN, j], windows[W, j]
+        square = 0.0
+        for k in range(n):
+            ours = ((x[i + k] - x[i]) - mean_i) * w_i
+            difference = ours - ((x[j + k] - x[j]) - mean_j) * w_j
+            square = fma(difference, difference, square)
+            if square >= nearest:
+                break
+        nearest = min(nearest, square)
     return nearest

@@ -26,6 +26,19 @@ def test_the_report_is_one_json_object(capsys, monkeypatch):
     assert "share of limit" in capsys.readouterr().out
 
 
+def test_peers_are_compared_with_the_blocks_of_256(capsys, monkeypatch):
+    monkeypatch.setattr(discord, "multiply_adds_a_second", lambda: 4e9)
+    monkeypatch.setattr(discord, "points_a_second", lambda m, n, block: float(m * n * block))
+    monkeypatch.setattr(discord, "_java", lambda m, n: 10.0 * m)
+    monkeypatch.setattr(discord, "_stumpi", lambda m, n: 8.0 if n == 20 else None)
+    arguments = ["--contexts", "100", "--lengths", "20", "40", "--blocks", "64", "256", "1024"]
+    assert discord.main([*arguments, "--rounds", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert report["compared_block"] == 256
+    assert [line["times_java"] for line in report["peers"]] == [20 * 25.6, 40 * 25.6]
+    assert [line["times_stumpi"] for line in report["peers"]] == [20 * 100 * 32.0, None]
+
+
 def test_multiply_adds_are_counted():
     assert discord.multiply_adds_a_second(rounds=1000) > 1e6
     cells = np.full((2 + discord.CHAINS) * discord.LANES, 0.5)
