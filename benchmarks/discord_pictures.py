@@ -35,7 +35,7 @@ CONTEXTS = {
     "context 10000": "10,000",
     DEFAULTS: "20,000",
 }
-WIDTH, CURVE_HEIGHT, SCALE = 420, 240, 1.6
+WIDTH, CURVE_HEIGHT, SCALE = 420, 240, 1.25
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +110,10 @@ def contexts(accuracy: Report) -> alt.TopLevelMixin:
     ]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
-            "speed:Q", scale=alt.Scale(type="log"), title="rows a CPU second, of the whole model"
+            "speed:Q",
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(values=[1e4, 3e4, 1e5, 3e5, 1e6], format="~s"),
+            title="rows a CPU second, of the whole model",
         ),
         y=alt.Y("accuracy:Q", scale=alt.Scale(domain=[0.5, 0.95]), title="UCR accuracy"),
     )
