@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from detectors._lanes import fma
 
 Floats = NDArray[np.float64]
-LANES = 64
-"""Running maxima of a query: the lags go to them in turn. Contexts are made of so many."""
+BLOCK_LAGS = 64
+"""Lags in a row of which one maximum is kept. Contexts are made of so many."""
 
 STEPS = 4
 """Points that a window's sums take at once."""
@@ -36,6 +36,16 @@ speak for the window (restarts, and what lies before the series); and the absolu
 last restart up to the window (-1: none).
 """
 ROWS = 7
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drop_oldest(row: Floats, surplus: int, span: int) -> None:
+    """Move ``row[surplus : surplus + span]`` to its start, in parts that do not overlap."""
+    for start in range(0, span, surplus):
+        part = row[start : min(start + surplus, span)]
+        later = row[start + surplus : start + surplus + part.shape[0]]
+        for k in range(part.shape[0]):
+            part[k] = later[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -176,41 +186,37 @@ def direct_sums(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def nearest_candidate(
-    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int, normalize: bool
+    x: Floats, windows: Floats, i: int, block: int, m: int, n: int, base: int, normalize: bool
 ) -> int:
-    """Position of query i's nearest candidate, given its lane; of equals the latest.
-
-    Only one candidate in `LANES` has to be looked at, each summed directly.
-    """
-    c = np.empty(1)
-    oldest = i - n - m + 1
+    """Position of query i's nearest candidate, given its block of lags; of equals the latest."""
+    oldest = i - n - m + 1 + block * BLOCK_LAGS
+    c = np.empty(BLOCK_LAGS)
+    absent = min(max(-base - oldest, 0), BLOCK_LAGS)
+    direct_sums(x, windows[MEAN], i, oldest + absent, n, normalize, c[absent:])
     best = -np.inf
     nearest = i - n
-    for r in range(lane, m, LANES):
+    for r in range(absent, BLOCK_LAGS):
         j = oldest + r
-        if base + j >= 0:
-            direct_sums(x, windows[MEAN], i, j, n, normalize, c)
-            closeness = c[0] * windows[W, j] * windows[W, i] - windows[A, j]
-            if closeness >= best:
-                best = closeness
-                nearest = j
+        closeness = c[r] * windows[W, j] * windows[W, i] - windows[A, j]
+        if closeness >= best:
+            best = closeness
+            nearest = j
     return nearest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def nearest_square(
-    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int
+    x: Floats, windows: Floats, i: int, block: int, m: int, n: int, base: int
 ) -> float:
-    """Mean square difference of query i, normalised, to the nearest in its lane; at most `EQUAL`.
+    """Mean square difference of query i, normalised, to the nearest in a block; at most `EQUAL`.
 
     Of the points themselves: a difference of two sums, as the closeness is, has their rounding
     error, whose root is 1e-8 where the distance is 0. A candidate is left where it gets too far.
     """
     nearest = EQUAL
     mean_i, w_i = windows[MEAN, i], windows[W, i]
-    for j in range(i - n - m + 1 + lane, i - n + 1, LANES):
-        if base + j < 0:
-            continue
+    oldest = i - n - m + 1 + block * BLOCK_LAGS
+    for j in range(max(oldest, -base), oldest + BLOCK_LAGS):
         mean_j, w_j = windows[MEAN, j], windows[W, j]
         square = 0.0
         for k in range(n):

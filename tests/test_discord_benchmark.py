@@ -26,17 +26,30 @@ def test_the_report_is_one_json_object(capsys, monkeypatch):
     assert "share of limit" in capsys.readouterr().out
 
 
-def test_peers_are_compared_with_the_blocks_of_256(capsys, monkeypatch):
-    monkeypatch.setattr(discord, "multiply_adds_a_second", lambda: 4e9)
-    monkeypatch.setattr(discord, "points_a_second", lambda m, n, block: float(m * n * block))
-    monkeypatch.setattr(discord, "_java", lambda m, n: 10.0 * m)
-    monkeypatch.setattr(discord, "_stumpi", lambda m, n: 8.0 if n == 20 else None)
-    arguments = ["--contexts", "100", "--lengths", "20", "40", "--blocks", "64", "256", "1024"]
-    assert discord.main([*arguments, "--rounds", "1", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert report["compared_block"] == 256
-    assert [line["times_java"] for line in report["peers"]] == [20 * 25.6, 40 * 25.6]
-    assert [line["times_stumpi"] for line in report["peers"]] == [20 * 100 * 32.0, None]
+def test_peers_take_turns_with_the_blocks_of_256(capsys, monkeypatch):
+    turns = []
+
+    def profile(m, n, block):
+        turns.append(("profile", n, block))
+        return 1000.0 * n
+
+    def java(folder, m, n):
+        turns.append(("java", n))
+        return 10.0 + len(turns)
+
+    monkeypatch.setattr(discord, "points_a_second", profile)
+    monkeypatch.setattr(discord, "_java", java)
+    monkeypatch.setattr(discord, "_stumpi", lambda m, n: (lambda: 8.0) if n == 20 else None)
+    monkeypatch.setattr(discord.shutil, "which", lambda name: name)
+    monkeypatch.setattr(discord.subprocess, "run", lambda command, check: None)
+    lines = discord._peers([(100, 20), (100, 40)], 2)  # noqa: SLF001
+    assert turns == [
+        *[("profile", 20, 256), ("java", 20)] * 2,
+        *[("profile", 40, 256), ("java", 40)] * 2,
+    ]
+    assert [line["java_points_per_second"] for line in lines] == [14.0, 18.0]  # the best round
+    assert [line["times_java"] for line in lines] == [1428.6, 2222.2]
+    assert [line["times_stumpi"] for line in lines] == [2500.0, None]
 
 
 def test_multiply_adds_are_counted():
