@@ -2,27 +2,30 @@
 
     python -m benchmarks.discord --json
 
-Everything is timed in CPU seconds of one thread, all contestants in turn, several rounds, the best
-round of each counting: other work on the machine only ever makes a round slower. A *lag* is one
-subsequence compared with one other. The limit is what the measured rate of fused multiply-adds
-allows at `INSTRUCTIONS` of them a lag.
+Everything is timed in CPU seconds of one thread, in several rounds, the best of each counting:
+other work on the machine only ever makes a round slower. The profile and the limit take turns; so
+do, after them, the profile in blocks of `COMPARED_BLOCK` and its peers. A *lag* is one subsequence
+compared with one other. The limit is what the measured rate of fused multiply-adds allows at
+`INSTRUCTIONS` of them a lag.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import get_num_threads, njit, set_num_threads, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -40,6 +43,7 @@ Floats = NDArray[np.float64]
 CONTEXTS = (1_000, 10_000, 100_000)
 LENGTHS = (50, 100, 200)
 BLOCKS = (1, 8, 64, 256, 1024)
+COMPARED_BLOCK = 256
 INSTRUCTIONS = 4
 """Vector instructions that a lag takes at the least: two multiply-adds, a multiply, a maximum."""
 
@@ -83,8 +87,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     key = (m, n, block)
                     profiles[key] = max(profiles.get(key, 0.0), points_a_second(*key))
     lag_limit = limit / INSTRUCTIONS
+    pairs = [(m, n) for m in options.contexts for n in options.lengths]
+    peers = [] if options.no_peers else _peers(pairs, options.rounds)
     return {
         "machine": machine(),
+        "load_average": list(os.getloadavg()),
         "multiply_adds_per_second": limit,
         "lags_per_second_limit": lag_limit,
         "profile": [
@@ -98,9 +105,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             }
             for (m, n, block), rate in profiles.items()
         ],
-        "peers": [] if options.no_peers else [_peers(m, 100) for m in options.contexts],
+        "compared_block": COMPARED_BLOCK,
+        "peers": peers,
         "pipeline": [model_costs(m, 100, options.rounds) for m in options.contexts],
-        "state": [state_costs(m, n) for m in options.contexts for n in options.lengths],
+        "state": [state_costs(m, n) for m, n in pairs],
     }
 
 
@@ -175,50 +183,70 @@ def _microseconds(call: Callable[[], object], repeats: int = 7) -> float:
     return round(best * 1e6, 1)
 
 
-def _peers(m: int, n: int) -> dict[str, Any]:
-    return {
-        "context": m,
-        "length": n,
-        "java_points_per_second": _java(m, n),
-        "stumpi_points_per_second": _stumpi(m, n),
-        "stumpi_with": {"egress": True, "length": n},
-    }
-
-
-def _java(m: int, n: int) -> float | None:
-    """None without a Java compiler."""
-    if shutil.which("javac") is None:
-        return None
-    rows = max(int(4e8 / (m * n)), 20)
+def _peers(pairs: Sequence[tuple[int, int]], rounds: int) -> list[dict[str, Any]]:
+    """Points a CPU second of profile and peers, in turn, and how many times theirs ours is."""
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["javac", "-d", folder, str(JAVA)], check=True)  # noqa: S603, S607
-        command = ["java", "-cp", folder, "NaiveLeftDiscord", str(m), str(n), str(rows)]
-        rates = [
-            float(subprocess.run(command, check=True, capture_output=True).stdout.split()[0])  # noqa: S603
-            for _ in range(3)
-        ]
-    return round(max(rates), 1)
+        if shutil.which("javac"):
+            subprocess.run(["javac", "-d", folder, str(JAVA)], check=True)  # noqa: S603, S607
+        for m, n in pairs:
+            contestants = {
+                "profile": partial(points_a_second, m, n, COMPARED_BLOCK),
+                "java": partial(_java, folder, m, n) if shutil.which("javac") else None,
+                "stumpi": _stumpi(m, n),
+            }
+            best = dict.fromkeys(contestants, 0.0)
+            for _ in range(rounds):
+                for name, rate in contestants.items():
+                    best[name] = max(best[name], rate() if rate else 0.0)
+            lines.append(_compared(m, n, best))
+    return lines
 
 
-def _stumpi(m: int, n: int, rows: int = 400) -> float | None:
-    """None without stumpy, and beyond 20,000, where starting it takes longer than all the rest."""
+def _compared(m: int, n: int, rates: Mapping[str, float]) -> dict[str, Any]:
+    """One line of the report; None for a peer that is not on the machine."""
+    line: dict[str, Any] = {"context": m, "length": n}
+    for name, rate in rates.items():
+        line[f"{name}_points_per_second"] = round(rate, 1) if rate else None
+    for name in ("java", "stumpi"):
+        line[f"times_{name}"] = round(rates["profile"] / rates[name], 1) if rates[name] else None
+    return line
+
+
+def _java(folder: str, m: int, n: int) -> float:
+    rows = max(int(4e8 / (m * n)), 20)
+    command = ["java", "-cp", folder, "NaiveLeftDiscord", str(m), str(n), str(rows)]
+    output = subprocess.run(command, check=True, capture_output=True).stdout  # noqa: S603
+    return float(output.split()[0])
+
+
+def _stumpi(m: int, n: int, rows: int = 400) -> Callable[[], float] | None:
+    """What times the next points of a stream that is warm; None without stumpy.
+
+    With egress, so over the latest m subsequences as here, and in one thread: more only wait for
+    each other, and their waiting is CPU time. Starting it compares all pairs of them, which is not
+    timed but takes minutes at 100,000.
+    """
     try:
         import stumpy
     except ImportError:
         return None
-    if m > 20_000:
-        return None
-    values = series(m + n - 1 + 4 * rows)
-    stream = stumpy.stumpi(values[: m + n - 1], n, egress=True)
-    for value in values[m + n - 1 : m + n - 1 + rows]:
-        stream.update(value)
-    best = 0.0
-    for part in np.split(values[-3 * rows :], 3):
-        start = time.process_time()
-        for value in part:
-            stream.update(value)
-        best = max(best, rows / (time.process_time() - start))
-    return round(best, 1)
+    start, points = series(m + n - 1 + rows)[: m + n - 1], series(m + n - 1 + rows)[-rows:]
+    stream = stumpy.stumpi(start, n, egress=True)
+
+    def rate() -> float:
+        threads = get_num_threads()
+        set_num_threads(1)
+        try:
+            begun = time.process_time()
+            for point in points:
+                stream.update(point)
+            return rows / (time.process_time() - begun)
+        finally:
+            set_num_threads(threads)
+
+    rate()  # compiled
+    return rate
 
 
 @intrinsic

@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -81,9 +82,10 @@ class Events:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One series: whether each variant ranks it right, and what each threshold flags."""
+    """One series: whether each variant ranks it right, its time, and what each threshold flags."""
 
     correct: dict[str, bool]
+    cpu_seconds: dict[str, float]
     events: dict[str, Events]
 
 
@@ -117,11 +119,14 @@ def measure(series: Sequence[Series], variants: Sequence[str], workers: int) -> 
     recordings = [one.recording or one.series_id for one in longest_first]
     names = list(outcomes[0].correct)
     training = sum(_train_end(one) for one in longest_first)
-    tested = sum(len(one.values) - _train_end(one) for one in longest_first)
+    rows = sum(len(one.values) for one in longest_first)
+    seconds = {
+        name: sum(one.cpu_seconds[name] for one in outcomes) for name in outcomes[0].cpu_seconds
+    }
     return {
         "machine": machine(),
         "series": len(series),
-        "rows": sum(len(one.values) for one in series),
+        "rows": rows,
         "ingredients": [
             {
                 "variant": name,
@@ -130,6 +135,7 @@ def measure(series: Sequence[Series], variants: Sequence[str], workers: int) -> 
                     ucr.accuracy_per_recording([one.correct[name] for one in outcomes], recordings),
                     4,
                 ),
+                "rows_per_cpu_second": round(rows / seconds[name]) if name in seconds else None,
             }
             for name in names
         ],
@@ -141,7 +147,8 @@ def measure(series: Sequence[Series], variants: Sequence[str], workers: int) -> 
                     1e4 * sum(one.events[name].false_training for one in outcomes) / training, 3
                 ),
                 "false_per_10000_test_rows": round(
-                    1e4 * sum(one.events[name].false_test for one in outcomes) / tested, 3
+                    1e4 * sum(one.events[name].false_test for one in outcomes) / (rows - training),
+                    3,
                 ),
             }
             for name in outcomes[0].events
@@ -153,8 +160,11 @@ def outcome_of(series: Series, variants: Sequence[str]) -> Outcome:
     """Every variant and every threshold on one series."""
     raws: dict[str, Floats] = {"|difference|": absolute_difference(series.values)}
     decades, period = np.zeros(0), USUAL_GAP
+    seconds = {}
     for name in variants:
+        start = time.thread_time()
         raws[name], found, length = _scores(series, VARIANTS[name])
+        seconds[name] = time.thread_time() - start
         if name == DEFAULTS:
             decades, period = found, length
     flags: dict[str, Flags] = {}
@@ -170,7 +180,8 @@ def outcome_of(series: Series, variants: Sequence[str]) -> Outcome:
     ((first, last),) = series.windows
     end = _train_end(series)
     correct = {name: ucr.ucr_correct(raw, first, last, end)[0] for name, raw in raws.items()}
-    return Outcome(correct, {name: _events(series, flag, period) for name, flag in flags.items()})
+    events = {name: _events(series, flag, period) for name, flag in flags.items()}
+    return Outcome(correct, seconds, events)
 
 
 def _scores(series: Series, parameters: LeftDiscordParameters) -> tuple[Floats, Floats, int]:

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from detectors._lanes import fma
 
 Floats = NDArray[np.float64]
-LANES = 64
-"""Running maxima of a query: the lags go to them in turn. Contexts are made of so many."""
+BLOCK_LAGS = 64
+"""Lags in a row of which one maximum is kept. Contexts are made of so many."""
 
 STEPS = 4
 """Points that a window's sums take at once."""
+
+EQUAL = 1e-13
+"""Mean square differences below this are rounding errors, were they not summed directly."""
 
 COLLAPSE = 1e-6
 FLAT_ENERGY = 1e-280
@@ -33,6 +36,16 @@ speak for the window (restarts, and what lies before the series); and the absolu
 last restart up to the window (-1: none).
 """
 ROWS = 7
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def drop_oldest(row: Floats, surplus: int, span: int) -> None:
+    """Move ``row[surplus : surplus + span]`` to its start, in parts that do not overlap."""
+    for start in range(0, span, surplus):
+        part = row[start : min(start + surplus, span)]
+        later = row[start + surplus : start + surplus + part.shape[0]]
+        for k in range(part.shape[0]):
+            part[k] = later[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -130,57 +143,87 @@ def mark_restarts(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def direct_sum(x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool) -> float:
-    """c(i, j), summed directly."""
-    total = 0.0
-    if normalize:
-        for k in range(n):
-            total += ((x[i + k] - x[i]) - mean[i]) * ((x[j + k] - x[j]) - mean[j])
-    else:
-        for k in range(n):
-            total -= (x[i + k] - x[j + k]) ** 2
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def direct_sums(
     x: Floats, mean: Floats, i: int, j: int, n: int, normalize: bool, carried: Floats
 ) -> None:
-    """``carried[r]`` = c(i, j + r) for all r, each summed in the order of `direct_sum`."""
+    """``carried[r]`` = c(i, j + r) for all r, each summed directly.
+
+    Covariances in the order of the energies in `window_statistics`: of two windows with the same
+    shape it is their energy to the last bit, so their distance is 0 and no root of an error.
+    """
     lags = carried.shape[0]
     carried[:] = 0.0
     anchor = x[j : j + lags]
     mean_j = mean[j : j + lags]
-    for k in range(n):
-        point = x[j + k : j + k + lags]
-        if normalize:
-            query = (x[i + k] - x[i]) - mean[i]
-            for r in range(lags):
-                carried[r] += query * ((point[r] - anchor[r]) - mean_j[r])
-        else:
+    if not normalize:
+        for k in range(n):
             query = x[i + k]
+            point = x[j + k : j + k + lags]
             for r in range(lags):
                 difference = query - point[r]
                 carried[r] -= difference * difference
+        return
+    whole = n - n % STEPS
+    for k in range(0, whole, STEPS):
+        point = x[j + k : j + k + lags + STEPS - 1]
+        ours0 = (x[i + k] - x[i]) - mean[i]
+        ours1 = (x[i + k + 1] - x[i]) - mean[i]
+        ours2 = (x[i + k + 2] - x[i]) - mean[i]
+        ours3 = (x[i + k + 3] - x[i]) - mean[i]
+        for r in range(lags):
+            origin = anchor[r]
+            one = (point[r] - origin) - mean_j[r]
+            two = (point[r + 1] - origin) - mean_j[r]
+            three = (point[r + 2] - origin) - mean_j[r]
+            four = (point[r + 3] - origin) - mean_j[r]
+            carried[r] += fma(ours0, one, ours1 * two) + fma(ours2, three, ours3 * four)
+    for k in range(whole, n):
+        point = x[j + k : j + k + lags]
+        ours0 = (x[i + k] - x[i]) - mean[i]
+        for r in range(lags):
+            carried[r] = fma(ours0, (point[r] - anchor[r]) - mean_j[r], carried[r])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def nearest_candidate(
-    x: Floats, windows: Floats, i: int, lane: int, m: int, n: int, base: int, normalize: bool
+    x: Floats, windows: Floats, i: int, block: int, m: int, n: int, base: int, normalize: bool
 ) -> int:
-    """Position of query i's nearest candidate, given its lane; of equals the latest.
-
-    Only one candidate in `LANES` has to be looked at, each summed directly.
-    """
-    oldest = i - n - m + 1
+    """Position of query i's nearest candidate, given its block of lags; of equals the latest."""
+    oldest = i - n - m + 1 + block * BLOCK_LAGS
+    c = np.empty(BLOCK_LAGS)
+    absent = min(max(-base - oldest, 0), BLOCK_LAGS)
+    direct_sums(x, windows[MEAN], i, oldest + absent, n, normalize, c[absent:])
     best = -np.inf
     nearest = i - n
-    for r in range(lane, m, LANES):
+    for r in range(absent, BLOCK_LAGS):
         j = oldest + r
-        if base + j >= 0:
-            c = direct_sum(x, windows[MEAN], i, j, n, normalize)
-            closeness = c * windows[W, j] * windows[W, i] - windows[A, j]
-            if closeness >= best:
-                best = closeness
-                nearest = j
+        closeness = c[r] * windows[W, j] * windows[W, i] - windows[A, j]
+        if closeness >= best:
+            best = closeness
+            nearest = j
+    return nearest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest_square(
+    x: Floats, windows: Floats, i: int, block: int, m: int, n: int, base: int
+) -> float:
+    """Mean square difference of query i, normalised, to the nearest in a block; at most `EQUAL`.
+
+    Of the points themselves: a difference of two sums, as the closeness is, has their rounding
+    error, whose root is 1e-8 where the distance is 0. A candidate is left where it gets too far.
+    """
+    nearest = EQUAL
+    mean_i, w_i = windows[MEAN, i], windows[W, i]
+    oldest = i - n - m + 1 + block * BLOCK_LAGS
+    for j in range(max(oldest, -base), oldest + BLOCK_LAGS):
+        mean_j, w_j = windows[MEAN, j], windows[W, j]
+        square = 0.0
+        for k in range(n):
+            ours = ((x[i + k] - x[i]) - mean_i) * w_i
+            difference = ours - ((x[j + k] - x[j]) - mean_j) * w_j
+            square = fma(difference, difference, square)
+            if square >= nearest:
+                break
+        nearest = min(nearest, square)
     return nearest

@@ -145,12 +145,12 @@ class LeftDiscord(Detector):
         start = 0
         while start < len(present):
             rows = present[start : start + self._most_rows]
-            raw, lanes = self._absorb(values[rows])
+            raw, blocks = self._absorb(values[rows])
             decades = calibration.decades(raw)
             scores.raw[rows] = raw
             scores.decades[rows] = decades
             for k in np.flatnonzero(decades >= CANDIDATE_DECADES).tolist():
-                self._explain(len(rows) - 1 - k, lanes[:, k], int(rows[k]), scores)
+                self._explain(len(rows) - 1 - k, blocks[:, k], int(rows[k]), scores)
             self._learn_again()
             start += len(rows)
         return scores
@@ -236,25 +236,25 @@ class LeftDiscord(Detector):
         return min([rows, *(profile.chunk for profile in self._profiles().values())])
 
     def _absorb(self, values: Floats) -> tuple[Floats, Integers]:
-        """Learn at most `_most_rows` present values: raw scores and the profiles' lanes [2, n]."""
+        """Learn at most `_most_rows` present values: raw scores and the profiles' blocks [2, n]."""
         raw = np.full(values.shape[0], np.nan)
-        lanes = np.zeros((2, values.shape[0]), np.int64)
+        blocks = np.zeros((2, values.shape[0]), np.int64)
         first = self._points
         self._points += values.shape[0]
         if self._values is None or self._learnt is None:
             self._learning[first : self._points] = values
-            return raw, lanes
+            return raw, blocks
         scaled = self._learnt.down(values)
         last = self._values.points[-1]
-        raw, lanes[0] = self._values.extend(scaled)
+        raw, blocks[0] = self._values.extend(scaled)
         if self._differences is not None:
-            steps, lanes[1] = self._differences.extend(np.diff(scaled, prepend=last))
+            steps, blocks[1] = self._differences.extend(np.diff(scaled, prepend=last))
             raw = _rms(raw, steps)
         if self.parameters.score == "level":
             m, rows = self._values.m, len(values)
             nearest = nearest_values(self._values.newest(m + rows), rows, m)
             raw = self._level(raw, nearest, self._own_past)
-        return raw, lanes
+        return raw, blocks
 
     def _level(self, burst: Floats, nearest: Floats, past: Floats) -> Floats:
         """The level score of profile and nearest value; moves ``past`` on."""
@@ -304,15 +304,15 @@ class LeftDiscord(Detector):
                 p.difference_floor * learnt.step, learnt.unit, normalize=True,
             )  # fmt: skip
 
-    def _explain(self, back: int, lanes: Integers, row: int, scores: RawScores) -> None:
+    def _explain(self, back: int, blocks: Integers, row: int, scores: RawScores) -> None:
         """Neighbour, expected value and attribution of the row ``back`` points ago."""
         assert self._learnt is not None and self._values is not None  # noqa: S101
-        pair = self._values.pair(back, int(lanes[0]))
+        pair = self._values.pair(back, int(blocks[0]))
         scores.neighbour[row] = pair.distance
         scores.expected[row] = float(self._learnt.up(pair.expected))
         shares = pair.squares / len(pair.squares)
         if self._differences is not None:
-            steps: Pair = self._differences.pair(back, int(lanes[1]))
+            steps: Pair = self._differences.pair(back, int(blocks[1]))
             common = min(len(shares), len(steps.squares))
             shares[-common:] += steps.squares[-common:] / len(steps.squares)
         total = float(shares.sum())

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from detectors._discord_kernels import score_queries
 from detectors._subsequence_kernels import (
-    LANES,
+    BLOCK_LAGS,
     MEAN,
     RESTART,
     ROWS,
     H,
     W,
+    drop_oldest,
     mark_restarts,
     nearest_candidate,
     window_statistics,
@@ -91,10 +92,10 @@ class LeftProfile:
         return self._x[self._length - min(self._points, count) : self._length]
 
     def extend(self, points: Floats) -> tuple[Floats, Integers]:
-        """Append at most `chunk` points: the profile at each, and its nearest neighbour's lane.
+        """Append at most `chunk` points: the profile at each, and its nearest neighbour's block.
 
         The profile is the root of the mean square difference, 0 to 2; for plain values log1p of
-        it over `unit`. The lane is for `pair`.
+        it over `unit`. The block is for `pair`.
         """
         rows = points.shape[0]
         if self._length + rows > self._x.shape[0]:
@@ -104,12 +105,12 @@ class LeftProfile:
         self._length += rows
         self._points += rows
         self._fill_windows(first, first + rows)
-        raw, lanes = np.empty(rows), np.empty(rows, np.int64)
+        raw, blocks = np.empty(rows), np.empty(rows, np.int64)
         score_queries(
             self._x, self._windows, self._carried, first, first + rows, self.n, self._base,
-            self.normalize, self.unit, raw, lanes,
+            self.normalize, self.unit, raw, blocks,
         )  # fmt: skip
-        return raw, lanes
+        return raw, blocks
 
     def peek(self, point: float) -> float:
         """The profile at ``point``, were it the next; changes nothing."""
@@ -121,11 +122,11 @@ class LeftProfile:
         self._points -= 1
         return float(raw[0])
 
-    def pair(self, back: int, lane: int) -> Pair:
+    def pair(self, back: int, block: int) -> Pair:
         """The subsequence that ended ``back`` points ago and its nearest neighbour."""
         query = self._length - self.n - back
         nearest = nearest_candidate(
-            self._x, self._windows, query, lane, self.m, self.n, self._base, self.normalize
+            self._x, self._windows, query, block, self.m, self.n, self._base, self.normalize
         )
         ours = self._x[query : query + self.n]
         theirs = self._x[nearest : nearest + self.n]
@@ -175,8 +176,9 @@ class LeftProfile:
 
     def _drop_oldest(self) -> None:
         surplus = self._length - self.span
-        self._x[: self.span] = self._x[surplus : self._length]
-        self._windows[:, : self.span] = self._windows[:, surplus : self._length]
+        drop_oldest(self._x, surplus, self.span)
+        for row in self._windows:
+            drop_oldest(row, surplus, self.span)
         self._length = self.span
 
     def _fill_windows(self, first: int, last: int) -> None:
@@ -246,8 +248,8 @@ class Pair:
 
 
 def tiles(context: int) -> int:
-    """``context`` rounded up to whole tiles: m."""
-    return -(-context // LANES) * LANES
+    """``context`` rounded up to whole blocks of lags: m."""
+    return -(-context // BLOCK_LAGS) * BLOCK_LAGS
 
 
 def span_of(n: int, context: int) -> int:

@@ -48,3 +48,25 @@ def _shape(window: np.ndarray, e: np.longdouble) -> np.ndarray:
     centred = window - window.mean()
     spread = np.sqrt(np.mean(centred**2) + e**2)
     return centred / spread if spread > 0 else centred
+
+
+def naive_distances(values: np.ndarray, n: int, m: int, rows: np.ndarray) -> np.ndarray:
+    """Distance of shapes, without a floor, of each of ``rows`` to its nearest; a part at a time."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(values, Long), n)
+    found = np.empty(len(rows))
+    for k, row in enumerate(rows):
+        query = row - n + 1
+        nearest = Long(math.inf)
+        for start in range(max(query - n - m + 1, 0), query - n + 1, 10_000):
+            others = _shapes(windows[start : min(start + 10_000, query - n + 1)])
+            squares = ((others - _shapes(windows[query : query + 1])) ** 2).sum(axis=1)
+            nearest = min(nearest, squares.min())
+        found[k] = float(np.sqrt(nearest))
+    return found
+
+
+def _shapes(windows: np.ndarray) -> np.ndarray:
+    windows = windows - windows[:, :1]  # a constant window is constant to the last digit
+    centred = windows - windows.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.mean(centred**2, axis=1, keepdims=True))
+    return np.divide(centred, deviation, out=centred, where=deviation > 0)

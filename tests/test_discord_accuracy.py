@@ -34,6 +34,8 @@ def test_measures_ingredients_and_thresholds(capsys: pytest.CaptureFixture[str])
     found = {line["variant"]: line["accuracy"] for line in report["ingredients"]}
     assert found[DEFAULTS] == found[VALUES] == found[DIFFERENCES] == 1.0
     assert found["|difference|"] <= 1.0
+    speed = {line["variant"]: line["rows_per_cpu_second"] for line in report["ingredients"]}
+    assert speed[DEFAULTS] > 0 and speed["context 1000"] > 0 and speed["|difference|"] is None
     thresholds = {line["threshold"]: line for line in report["thresholds"]}
     assert thresholds["Spot, risk 0.0001"]["recall"] == 1.0
     for line in thresholds.values():

@@ -26,6 +26,32 @@ def test_the_report_is_one_json_object(capsys, monkeypatch):
     assert "share of limit" in capsys.readouterr().out
 
 
+def test_peers_take_turns_with_the_blocks_of_256(capsys, monkeypatch):
+    turns = []
+
+    def profile(m, n, block):
+        turns.append(("profile", n, block))
+        return 1000.0 * n
+
+    def java(folder, m, n):
+        turns.append(("java", n))
+        return 10.0 + len(turns)
+
+    monkeypatch.setattr(discord, "points_a_second", profile)
+    monkeypatch.setattr(discord, "_java", java)
+    monkeypatch.setattr(discord, "_stumpi", lambda m, n: (lambda: 8.0) if n == 20 else None)
+    monkeypatch.setattr(discord.shutil, "which", lambda name: name)
+    monkeypatch.setattr(discord.subprocess, "run", lambda command, check: None)
+    lines = discord._peers([(100, 20), (100, 40)], 2)  # noqa: SLF001
+    assert turns == [
+        *[("profile", 20, 256), ("java", 20)] * 2,
+        *[("profile", 40, 256), ("java", 40)] * 2,
+    ]
+    assert [line["java_points_per_second"] for line in lines] == [14.0, 18.0]  # the best round
+    assert [line["times_java"] for line in lines] == [1428.6, 2222.2]
+    assert [line["times_stumpi"] for line in lines] == [2500.0, None]
+
+
 def test_multiply_adds_are_counted():
     assert discord.multiply_adds_a_second(rounds=1000) > 1e6
     cells = np.full((2 + discord.CHAINS) * discord.LANES, 0.5)

@@ -60,11 +60,15 @@ def test_damp_finds_the_discord_and_prunes_the_rest(exact: np.ndarray) -> None:
 
 def test_the_report_is_one_json_object(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr(discord, "LAGS_A_ROUND", 1)
+    monkeypatch.setattr(discord_roads, "THREAD_LAGS", 1)
     arguments = ["--contexts", "100", "--rows", "300", "--rounds", "1"]
     assert discord_roads.main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert {line["context"] for line in report["roads"]} == {128}
     assert all(line["points_per_second"] > 0 for line in report["roads"])
-    assert len({line["way"] for line in report["roads"]}) == len(report["roads"]) >= 10
+    ways = {line["way"] for line in report["roads"]}
+    assert len(ways) == len(report["roads"]) >= 12
+    for measure in ("wall", "CPU"):
+        assert f"two threads, half the context each ({measure} time)" in ways
     assert discord_roads.main(arguments) == 0
     assert "MASS" in capsys.readouterr().out

@@ -16,7 +16,7 @@ LAYERS = ("detectors", "transforms", "pipeline", "runners")
 BESIDE = {"examples", "benchmarks", "lake", "dashboard", "ingest", "tests"}
 LAUNCHERS = {"pipeline/launch.py", "pipeline/__main__.py"}
 """The command: it alone knows the runners."""
-IN_DETECTORS = {"detectors", "numpy", "numba", *sys.stdlib_module_names}
+IN_DETECTORS = {"detectors", "numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 IMPURE = {"asyncio", "datetime", "io", "logging", "os", "random", "socket", "threading", "time"}
 """Of the standard library, what has a clock, input and output, or global randomness."""
 
