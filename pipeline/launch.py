@@ -81,6 +81,7 @@ def main(arguments: list[str]) -> int:
             print(json.dumps(job_schema(), indent=2))
             return 0
         options, runner, run = _options(beam_arguments, list(vars(known)))
+        FileSystems.set_options(options)  # s3:// and gs:// ask for them
         job = _loaded_job(known.job)
         settings = _settings(known, endless=_goes_on(job, known.bounded, runner))
         _check(job, known.job, ends=settings.flush_every is None, overwrite=known.overwrite)
