@@ -40,14 +40,11 @@ from rich.table import Table
 
 from benchmarks.live_load import CpuMeter, Load, percentile, results_of, write_history
 from benchmarks.machine import machine
+from benchmarks.pipeline import MODELS
 from runners.cluster.local_cluster import Cluster, Settings
 from runners.flink_rest import JobManager
 
-FOREST = {"type": "RandomCutForest", "config": {"number_of_trees": 50, "shingle_size": 8}}
-DISCORD = {
-    "type": "LeftDiscord",
-    "config": {"context": 1024, "sequence_length": 100, "differences": False},
-}
+FOREST, DISCORD = MODELS["RandomCutForest"], MODELS["LeftDiscord"]
 MICROSECONDS = 1_000_000
 FIRST = 1_704_067_200 * MICROSECONDS  # 2024-01-01
 JAVA = Path(__file__).parent / "flink_java"

@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
             print(json.dumps(job_schema(), indent=2))
             return 0
         options, runner, run = _options(beam_arguments, list(vars(known)))
+        FileSystems.set_options(options)  # s3:// and gs:// ask for them
         job = _loaded_job(known.job)
         if known.test_notification:
             return _test_notification(job, known.job)

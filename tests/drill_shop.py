@@ -224,9 +224,9 @@ class Drill:
         )
 
     def flow(self, disturb: Callable[[], None] | None = None) -> None:
-        """Send all records and their ending; ``disturb`` runs beside the flow from its middle on.
+        """Send all records and their ending. The topic's last partition never gets any.
 
-        The last of the topic's partitions never gets any.
+        ``disturb`` runs beside the flow, from its middle on, as soon as there are results.
         """
         # idempotent, so that its own retries neither repeat records nor change their order
         producer = Producer(
@@ -241,6 +241,7 @@ class Drill:
         def run() -> None:
             try:
                 assert disturb is not None
+                self.until(lambda: self.messages("") > 0, "results")
                 disturb()
             except BaseException as error:
                 trouble.append(error)

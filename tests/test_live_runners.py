@@ -90,7 +90,6 @@ def test_a_job_file_gives_the_same_on_flink_with_kills_on_direct_and_on_prism(cl
     drill = Drill(cluster, tmp_path, "shop", FLOW)
 
     def kill():
-        drill.until(lambda: drill.messages("") > 0, "results")
         (worker,) = workers(cluster)
         os.kill(worker, signal.SIGKILL)
         drill.until(lambda: workers(cluster) not in ([], [worker]), "workers")
