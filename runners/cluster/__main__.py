@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from runners.cluster.local_cluster import PARTS, Cluster, ClusterError, Settings
+from runners.cluster.local_cluster import PARTS, USUAL, Cluster, ClusterError, Settings
 from runners.cluster.server import ServerFailed
 from runners.downloads import DownloadFailed
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         word.add_argument(
             "--folder", type=Path, default=Path(".cluster"), help="default: %(default)s"
         )
-    start.add_argument("--parts", help=f"of {','.join(PARTS)} (default: all)")
+    start.add_argument("--parts", help=f"of {','.join(PARTS)} (default: {','.join(USUAL)})")
     start.add_argument("--task_managers", type=int, metavar="N", help="default: 1")
     start.add_argument("--slots", type=int, metavar="N", help="of each TaskManager (default: 2)")
     start.add_argument(

@@ -12,9 +12,11 @@ from types import TracebackType
 from runners.cluster.aws_server import aws_server
 from runners.cluster.flink_servers import job_manager, task_manager
 from runners.cluster.kafka_broker import kafka_broker
+from runners.cluster.postgres_server import postgres_server
 from runners.cluster.server import Server, is_free
 
-PARTS = ("kafka", "aws", "flink")
+PARTS = ("kafka", "aws", "flink", "postgres")
+USUAL = ("kafka", "aws", "flink")
 _FREE = range(20_000, 32_000)
 """Below what systems give to outgoing connections, so that a server that was killed finds its port
 free when it starts again."""
@@ -31,7 +33,7 @@ class Settings:
     Parameters
     ----------
     parts
-        Of `PARTS`.
+        Of `PARTS`; PostgreSQL only if it is named, as it comes from Debian's packages.
     ports
         By `port_names`; those not named are picked.
     task_managers
@@ -48,7 +50,7 @@ class Settings:
         If a value is not allowed.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = USUAL
     ports: Mapping[str, int] = field(default_factory=dict)
     task_managers: int = 1
     slots: int = 2
@@ -179,6 +181,11 @@ class Cluster:
         return self._named("aws")
 
     @property
+    def postgres(self) -> Server:
+        """PostgreSQL, with the user and database `runners.cluster.postgres_server.USER`."""
+        return self._named("postgres")
+
+    @property
     def job_manager(self) -> Server:
         """Flink's JobManager; its address is what ``--flink_master`` takes."""
         return self._named("job-manager")
@@ -227,6 +234,8 @@ def _servers(folder: Path, settings: Settings | None) -> list[Server]:
                 prometheus=ports.get(f"prometheus_{i}"),
             )
             servers.append(server)
+    if "postgres" in settings.parts:
+        servers.append(postgres_server(folder / "postgres", ports["postgres"]))
     return servers
 
 

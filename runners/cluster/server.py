@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -47,6 +48,8 @@ class Server:
         Variables beyond those of this process.
     patience_seconds
         How long it may take to answer.
+    stop_signal
+        Asks it to end.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Server:
     answers: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
     patience_seconds: float = 90.0
+    stop_signal: int = signal.SIGTERM
 
     @property
     def address(self) -> str:
@@ -151,7 +155,7 @@ class Server:
         if process is None:
             return
         below = process.children(recursive=True)
-        process.terminate()
+        process.send_signal(self.stop_signal)
         if not _ended(process, _TERM_SECONDS):
             self.kill()
         for each in below:
