@@ -84,9 +84,9 @@ class Postgres(Section):
 
     @field_validator("query")
     @classmethod
-    def _is_one_select(cls, query: str) -> str:
-        if ";" in query.rstrip().removesuffix(";") or query.rstrip().endswith(";"):
-            raise ValueError("has a semicolon; write one SELECT without one")
+    def _is_one_select(cls, query: str | None) -> str | None:
+        if query and query.rstrip().endswith(";"):
+            raise ValueError("ends in a semicolon; write one SELECT without it")
         return query
 
     @model_validator(mode="after")

@@ -93,6 +93,7 @@ class Poller:
         self._publisher: Publisher | None = None
         self._connection: Connection[Any] | None = None
         self._statements: Statements | None = None
+        self._is_prepared = False
 
     def restart(self, start: str) -> None:
         """Forget what was published; the next look begins as ``start`` says."""
@@ -188,10 +189,10 @@ class Poller:
         return self._connection, self._statements
 
     def _ready(self) -> tuple[Connection[Any], Statements]:
-        is_new = self._connection is None or self._statements is None
         connection, statements = self._examined()
-        if is_new:
+        if not self._is_prepared:
             self._marks.prepare(connection, self._first(connection, statements))
+            self._is_prepared = True
         return connection, statements
 
     def _first(self, connection: Connection[Any], statements: Statements) -> Mark:
@@ -205,6 +206,7 @@ class Poller:
         if self._publisher is not None:
             self._publisher.close()
         self._connection = self._publisher = None
+        self._is_prepared = False
 
     def _passes(self, error: BaseException) -> bool:
         if isinstance(error, NotPublished):
