@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ingest.publisher import NotPublished
+from ingest.publisher import Message, NotPublished
 from transforms.io.kafka_client import KafkaCluster
 from transforms.io.kafka_errors import error_text
 
@@ -44,7 +45,8 @@ class KafkaPublisher:
         self._forget()
 
     def _forget(self) -> None:
-        self._sent = self._reported = self._failed = 0
+        self._sent = self._reported = 0
+        self._failed: list[Message] = []
         self._error: KafkaError | None = None
 
     @property
@@ -72,7 +74,7 @@ class KafkaPublisher:
         while self._reported < self._sent:
             self._producer.poll(_WAIT_SECONDS)
         if self._error is not None:
-            self._fail(self._error, f"{self._failed} of {self._sent} messages")
+            self._fail(self._error, f"{len(self._failed)} of {self._sent} messages", self._failed)
         self._forget()
 
     def close(self) -> None:
@@ -82,17 +84,19 @@ class KafkaPublisher:
         self._made = None
         self._forget()
 
-    def _report(self, error: KafkaError | None, _: Message) -> None:
+    def _report(self, error: KafkaError | None, sent: Any) -> None:
         self._reported += 1
         if error is not None:
-            self._failed += 1
+            key = sent.key()
+            self._failed.append(Message(sent.value(), None if key is None else key.decode()))
             self._error = error
 
-    def _fail(self, error: Any, what: str) -> None:
+    def _fail(self, error: Any, what: str, failed: Sequence[Message] = ()) -> None:
         # a producer that met an error may have met a fatal one: the next message makes a new one
         self.close()
         raise NotPublished(
             f"{what} could not be written to topic {self._topic} at "
             f"{', '.join(self._cluster.bootstrap_servers)}: {error_text(error)}",
             may_pass=error.code() not in _LASTING,
+            failed=failed,
         )

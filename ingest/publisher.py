@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Message(NamedTuple):
+    """What is sent, and the key by which it is placed."""
+
+    payload: bytes
+    key: str | None = None
 
 
 class NotPublished(RuntimeError):
@@ -14,11 +22,14 @@ class NotPublished(RuntimeError):
         How many, where to, and why.
     may_pass : bool
         Whether it may be over soon, so that trying again helps.
+    failed : sequence of Message
+        Which; empty if that is not known, and then all since the last flush may be among them.
     """
 
-    def __init__(self, message: str, may_pass: bool) -> None:
+    def __init__(self, message: str, may_pass: bool, failed: Sequence[Message] = ()) -> None:
         super().__init__(message)
         self.may_pass = may_pass
+        self.failed = failed
 
 
 class Publisher(Protocol):

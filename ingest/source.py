@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import Connection, errors
+from psycopg import Connection, ProgrammingError, errors
 
 from ingest.config import Postgres
 from ingest.database import one_line
@@ -42,7 +42,7 @@ def examine(connection: Connection[Any], postgres: Postgres, file: str) -> State
             column.name: column.type_code
             for column in connection.execute(asked.probe()).description or ()
         }
-    except (errors.SyntaxErrorOrAccessRuleViolation, errors.InvalidSchemaName) as error:
+    except ProgrammingError as error:
         hint = "; GRANT SELECT on it" if isinstance(error, errors.InsufficientPrivilege) else ""
         raise JobFileError(file, [(("postgres", word), one_line(error) + hint)]) from error
     mistakes = _columns(postgres, types)

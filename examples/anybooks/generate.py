@@ -45,6 +45,7 @@ __all__ = [
     "minute_totals",
     "read_ground_truth",
     "write",
+    "write_ground_truth",
 ]
 
 MALFORMED_KINDS = ("truncated", "wrong_type", "missing_field", "nan", "not_utf8")
