@@ -17,7 +17,7 @@ $(INSTALLED): setup.py
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is %s; name one: make PYTHON=python3.11 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks,cluster,lake,dashboard]'
+	$(BIN)/pip install --quiet --editable '.[test,examples,benchmarks,cluster,lake,dashboard,ingest]'
 	touch $@
 
 lint: install ## Formatting, lint rules, types

@@ -38,6 +38,7 @@ setup(
         "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
         "verify": ["duckdb>=1.4,<3"],
         "lake": ["duckdb>=1.4,<3", "sqlglot>=27,<31"],
+        "ingest": ["psycopg[binary]>=3.2,<4"],
         "dashboard": ["altair>=5.5,<7", "streamlit>=1.50,<2"],
         "test": [
             "aws-kinesis-agg>=1.2,<2",

@@ -93,7 +93,8 @@ class Postgres(Section):
     def _fits(self) -> Postgres:
         given = [word for word in SOURCE_WORDS if getattr(self, word)]
         if len(given) != 1:
-            raise ValueError(f"needs exactly one of: table, query; got {' and '.join(given) or 0}")
+            named = " and ".join(given) or "none"
+            raise ValueError(f"needs exactly one of: {', '.join(SOURCE_WORDS)}; got {named}")
         mistakes: list[Mistake] = [
             (("columns", i), f"{describe(name)} is named twice")
             for i, name in repeated(self.columns)

@@ -63,7 +63,7 @@ def same_server(server):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"parts": ("kafka", "kafak")}, "parts must be of kafka, aws, flink; got kafak"),
+        ({"parts": ("kafka", "kafak")}, "parts must be of kafka, aws, flink, postgres; got kafak"),
         ({"parts": ()}, "got none"),
         ({"parts": ("aws",), "ports": {"kafka": 9092}}, "port kafka=9092: name must be of aws"),
         ({"ports": {"aws": 0}}, "port aws must be 1 to 65535, got 0"),

@@ -1,1 +1,1 @@
-"""A cluster on this machine: Flink, a Kafka broker and an AWS stand-in, on loopback, no Docker."""
+"""A cluster on this machine: Flink, Kafka, an AWS stand-in, PostgreSQL, on loopback, no Docker."""
