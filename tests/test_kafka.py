@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import time
 from collections import Counter
@@ -20,7 +18,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from runners import downloads
+from runners import prism
 from runners.cluster.kafka_broker import kafka_broker
 from runners.cluster.server import LOOPBACK
 from transforms.fields import Fields
@@ -39,8 +37,6 @@ PASSWORD = "open-sesame"  # of a broker that lives for one test run
 CLIENT_TIMEOUT = {"delivery.timeout.ms": "2000"}
 
 RUNNER = "BundleBasedDirectRunner"  # by its own name; DirectRunner would first look for Prism
-KEPT = downloads.cache_folder() / f"prism-{beam.__version__}" / "prism"
-PRISM = str(KEPT) if KEPT.exists() else shutil.which("prism")
 
 
 def free_port():
@@ -408,16 +404,12 @@ def seconds_of(element):
 
 @pytest.mark.integration
 def test_an_endless_job_on_prism_closes_periods_and_survives_the_brokers_death(topics):
-    if PRISM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"Prism is neither on the path nor {KEPT}")
-        pytest.skip(f"Prism is neither on the path nor {KEPT}")
     topics.make("live", 3)
     topics.make("counts")
     options = PipelineOptions(
         [
             "--runner=PrismRunner",
-            f"--prism_location={PRISM}",
+            f"--prism_location={prism.binary(PipelineOptions([]))}",
             "--streaming",
             "--environment_type=LOOPBACK",
             "--experiments=disable_prism_server_singleton",
