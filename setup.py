@@ -20,6 +20,7 @@ setup(
     },
     install_requires=[
         "apache-beam[gcp,aws]>=2.77,<2.78",
+        "apprise>=1.9,<3",
         "aws-msk-iam-sasl-signer-python>=1.0.2,<2",
         "boto3>=1.36,<2",
         "confluent-kafka>=2.10,<3",
@@ -41,10 +42,11 @@ setup(
         "ingest": ["psycopg[binary]>=3.2,<4"],
         "dashboard": ["altair>=5.5,<7", "streamlit>=1.50,<2"],
         "test": [
+            "aiosmtpd>=1.4.6,<2",
             "aws-kinesis-agg>=1.2,<2",
             "duckdb>=1.4,<3",
             "hypothesis>=6.100,<7",
-            "moto[glue,kinesis,s3,server]>=5.1,<6",
+            "moto[glue,kinesis,s3,server,sns]>=5.1,<6",
             "mypy>=1.15,<3",
             "pandas>=2.2,<4",
             "pytest>=8,<10",

@@ -6,7 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.endpoints import ReadSource, WriteLakeTable, WriteLines, WriteObject
+from pipeline.endpoints import NotifyPeople, ReadSource, WriteLakeTable, WriteLines, WriteObject
 from pipeline.job import Job
 from pipeline.plan import detections_of, fields_of
 from transforms import detect, parse
@@ -57,6 +57,9 @@ def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
     parsed[parse.DEAD] | "WriteDeadLetters" >> WriteLines(job, "dead_letters")
     if sinks.alerts:
         found[detect.ALERTS] | "WriteAlerts" >> WriteLines(job, "alerts")
+    if sinks.notify:
+        undelivered = found[detect.ALERTS] | "Notify" >> NotifyPeople(job, ends)
+        undelivered | "WriteUndelivered" >> WriteLines(job, "undelivered")
     if sinks.lake:
         by_date = found.results | "ByDate" >> beam.Map(lambda row: (row[1], row[2]))
         by_date | "LakeResults" >> WriteLakeTable(job, "results", ends)

@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline.job import Job
 from pipeline.job_connections import Kinesis
 from pipeline.plan import fields_of
+from pipeline.recipients import recipients_of, wording_of
 from transforms import schema
 from transforms.io.files import ReadFiles
 from transforms.io.parquet import ROWS_AN_OBJECT, WriteLake
@@ -37,7 +38,12 @@ LAKE_TABLES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
 
 _TIME_FIELD = {"results": "detectionPeriodStartTime", "late": "eventTime", "dead_letters": "time"}
 _DAY_FIELD = {"late": b'"eventTime":"', "dead_letters": b'"time":"'}
-_KEY_FIELD = {"alerts": "timeseriesId", "late": "timeseriesId", "dead_letters": "source"}
+_KEY_FIELD = {
+    "alerts": "timeseriesId",
+    "late": "timeseriesId",
+    "dead_letters": "source",
+    "undelivered": "channel",
+}
 """Fields that key a message, so that what belongs together keeps its order."""
 
 
@@ -117,7 +123,7 @@ class WriteLines(beam.PTransform):
     job : Job
         Names the sinks.
     name : str
-        ``results``, ``alerts``, ``late`` or ``dead_letters``.
+        ``results``, ``alerts``, ``late``, ``dead_letters`` or ``undelivered``.
     """
 
     def __init__(self, job: Job, name: str) -> None:
@@ -216,6 +222,20 @@ class WriteLakeTable(beam.PTransform):
 def _dated(line: bytes, field: bytes) -> tuple[str, bytes]:
     start = line.index(field) + len(field)
     return line[start : start + 10].decode(), line
+
+
+class NotifyPeople(beam.PTransform):
+    """Alerts as JSON lines to the job's channels; yields what could not be delivered."""
+
+    def __init__(self, job: Job, ends: bool) -> None:
+        super().__init__()
+        from transforms.io.notify import Notify
+
+        self._notify = Notify(recipients_of(job), wording_of(job), job.sinks.deliveries_path, ends)
+
+    def expand(self, alerts: Any) -> Any:
+        """Tell them."""
+        return alerts | self._notify
 
 
 def previous_output(job: Job) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.job_detector import Detector
 from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source
 from pipeline.job_errors import Mistake, describe, rule_broken
 from pipeline.job_file import FileSchema, load_file
+from pipeline.job_notify import CHANNEL_KINDS
 from pipeline.job_section import Section, Text, repeated
 
 
@@ -152,7 +153,12 @@ def load_job(path: str | Path) -> Job:
 def job_schema() -> dict[str, Any]:
     """The JSON Schema of a job file, for editors; `load_job` checks more than it can say."""
     schema = Job.model_json_schema(schema_generator=FileSchema)
-    kinds = {"Source": SOURCE_KINDS, "Sink": SINK_KINDS, "Results": SINK_KINDS}
+    kinds = {
+        "Source": SOURCE_KINDS,
+        "Sink": SINK_KINDS,
+        "Results": SINK_KINDS,
+        "Channel": CHANNEL_KINDS,
+    }
     for section, words in kinds.items():
         schema["$defs"][section]["oneOf"] = [{"required": [word]} for word in words]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.job_errors import Mistake, describe, rule_broken
+from pipeline.job_notify import Notify
 from pipeline.job_section import (
     Duration,
     PositiveDuration,
     Section,
     Text,
     Texts,
+    exactly_one,
     repeated,
     written,
 )
@@ -111,7 +113,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
-        _exactly_one(self, SOURCE_KINDS)
+        exactly_one(self, SOURCE_KINDS)
         if self.is_live and self.format != "json":
             sentence = f"'{self.format}' is for files; a live source has json"
             raise rule_broken((("format",), sentence))
@@ -133,13 +135,6 @@ class Source(Section):
         if self.kafka:
             return self.kafka.topic
         return self.kinesis.stream if self.kinesis else ""
-
-
-def _exactly_one(section: Section, kinds: tuple[str, ...]) -> None:
-    given = [kind for kind in kinds if getattr(section, kind)]
-    if len(given) != 1:
-        named = ", ".join(given) or "none"
-        raise ValueError(f"needs exactly one of: {', '.join(kinds)}; got {named}")
 
 
 class KafkaSink(Section):
@@ -165,7 +160,7 @@ class Sink(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Sink:
-        _exactly_one(self, SINK_KINDS)
+        exactly_one(self, SINK_KINDS)
         return self
 
     @property
@@ -227,6 +222,12 @@ class Balance(Section):
     path: Text = Field(description="File, local or of any Beam file system")
 
 
+class Deliveries(Section):
+    """The record of delivered notifications."""
+
+    path: Text = Field(description="Folder, local or of any Beam file system")
+
+
 class Sinks(Section):
     """Where results go."""
 
@@ -250,6 +251,35 @@ class Sinks(Section):
         description="One JSON file that says what became of the records of a bounded run; "
         "default `<results path>-balance.json`, where the results have a path",
     )
+    notify: Notify | None = Field(default=None, description="Who is told of alerts and recoveries")
+    deliveries: Deliveries | None = Field(
+        default=None,
+        description="Which notifications were delivered, so that none is sent again after a crash; "
+        "default the path of lake, alerts or results, the first that has one, with -deliveries "
+        "after it",
+    )
+    undelivered: Sink | None = Field(
+        default=None,
+        description="Notifications that could not be delivered, and why; "
+        "default the results' path, topic or stream, with -undelivered after it",
+    )
+
+    @model_validator(mode="after")
+    def _told(self) -> Sinks:
+        mistakes: list[Mistake] = [
+            ((name,), "is about notifications, and there is no sinks.notify")
+            for name in ("deliveries", "undelivered")
+            if getattr(self, name) and not self.notify
+        ]
+        if self.notify and not self.deliveries_path:
+            sentence = (
+                "missing; name a folder, deliveries: {path: ...}, as neither lake, alerts nor "
+                "results has a path to put it beside"
+            )
+            mistakes.append((("deliveries",), sentence))
+        if mistakes:
+            raise rule_broken(*mistakes)
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> Sinks:
@@ -277,6 +307,8 @@ class Sinks(Section):
             found["alerts"] = self.alerts
         found["dead_letters"] = self.dead_letters or self.results.beside("-dead-letters")
         found["late"] = self.late or self.results.beside("-late")
+        if self.notify:
+            found["undelivered"] = self.undelivered or self.results.beside("-undelivered")
         return found
 
     @property
@@ -287,6 +319,15 @@ class Sinks(Section):
         return self.results.beside("-balance.json").name if self.results.path else ""
 
     @property
+    def deliveries_path(self) -> str:
+        """Folder of the record of deliveries, given or default; empty where there is none."""
+        if self.deliveries or not self.notify:
+            return self.deliveries.path if self.deliveries else ""
+        named = (self.lake, self.alerts, self.results)
+        paths = [sink.path for sink in named if sink and sink.path]
+        return f"{paths[0].rstrip('/')}-deliveries" if paths else ""
+
+    @property
     def paths(self) -> dict[str, str]:
         """Path of every sink that has one, defaults among them."""
         lines = {name: sink.path or "" for name, sink in self.lines.items()}
@@ -295,5 +336,6 @@ class Sinks(Section):
             "lake": self.lake.path if self.lake else "",
             **lines,
             "balance": self.balance_path,
+            "deliveries": self.deliveries_path,
         }
         return {name: path for name, path in paths.items() if path}

@@ -36,6 +36,14 @@ def written(default: int | str, description: str) -> Any:
     return Field(default=default, description=description)
 
 
+def exactly_one(section: Section, kinds: tuple[str, ...]) -> None:
+    """Raise for a section that has none of these keys, or several."""
+    given = [kind for kind in kinds if getattr(section, kind)]
+    if len(given) != 1:
+        named = ", ".join(given) or "none"
+        raise ValueError(f"needs exactly one of: {', '.join(kinds)}; got {named}")
+
+
 def repeated(words: Iterable[str]) -> list[tuple[int, str]]:
     """Position and word of each that stood before already."""
     seen: set[str] = set()

@@ -35,6 +35,7 @@ from pipeline.job import Job, job_schema, load_job
 from pipeline.job_errors import JobFileError
 from pipeline.preflight import check_endpoints
 from pipeline.reach import check_reach
+from pipeline.try_channels import try_channels
 from runners.refusal import CannotRun
 from transforms.detect import Settings
 from transforms.io.files import NoFiles, match
@@ -82,6 +83,8 @@ def main(arguments: list[str]) -> int:
             return 0
         options, runner, run = _options(beam_arguments, list(vars(known)))
         job = _loaded_job(known.job)
+        if known.test_notification:
+            return _test_notification(job, known.job)
         settings = _settings(known, endless=_goes_on(job, known.bounded, runner))
         _check(job, known.job, ends=settings.flush_every is None, overwrite=known.overwrite)
         _name(options, job, endless=settings.flush_every is not None)
@@ -108,6 +111,13 @@ def main(arguments: list[str]) -> int:
         return show.balance(Console(), job)
     show.places(Console(), job)
     return 0
+
+
+def _test_notification(job: Job, path: str) -> int:
+    """Say what each channel answers to a test message; 1 if one does not take it."""
+    if job.sinks.notify is None:
+        raise WrongUse(f"{path}: sinks.notify is missing, so there is nobody to notify")
+    return show.tried(Console(), try_channels(job))
 
 
 def _quiet() -> None:
@@ -143,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--print_schema", action="store_true", help="print the job file's JSON Schema and end"
+    )
+    parser.add_argument(
+        "--test_notification",
+        action="store_true",
+        help="send one test message to each channel of sinks.notify, say what each answers, and "
+        "end",
     )
     parser.add_argument(
         "--bounded",

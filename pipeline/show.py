@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from detectors.model import SeriesModel
 from pipeline.job import Job
 from pipeline.job_ends import END_WORDS
 from pipeline.plan import detections_of, fields_of
+from pipeline.try_channels import Tried
 from transforms.balance import COUNTERS, differences
 from transforms.io.files import ReadLinesFn, ReadParquetFn, match
 from transforms.parse import parse_batch
@@ -128,6 +130,18 @@ def balance(console: Console, job: Job) -> int:
         console.print(text, markup=False)
     places(console, job)
     return 1 if wrong else 0
+
+
+def tried(console: Console, channels: Iterable[Tried]) -> int:
+    """Print what each channel answered to a test message; 1 if one did not take it."""
+    failed = 0
+    for each in channels:
+        failed += not each.works
+        style, word = ("green", "works") if each.works else ("red", "fails")
+        console.print(f"{each.channel}: {word}", style=style, highlight=False)
+        text = each.answer if each.place in each.answer else f"{each.place}: {each.answer}"
+        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if failed else 0
 
 
 def places(console: Console, job: Job) -> None:

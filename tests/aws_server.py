@@ -21,7 +21,7 @@ _HOP_BY_HOP = {"transfer-encoding", "connection", "content-length", "date", "ser
 
 
 class AwsServer:
-    """Answers S3 and Glue over HTTP; ``with AwsServer() as server``.
+    """Answers S3, Glue, SNS and SQS over HTTP; ``with AwsServer() as server``.
 
     Attributes
     ----------
@@ -31,10 +31,12 @@ class AwsServer:
         Answers that the next requests get instead of their own.
     requests : list of str
         ``METHOD /path`` of every request so far.
+    bodies : list of bytes
+        What these requests brought.
     """
 
     def __enter__(self):
-        self.faults, self.requests = deque(), []
+        self.faults, self.requests, self.bodies = deque(), [], []
         self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._moto.start()
         self._behind = self._moto.get_host_and_port()
@@ -63,6 +65,7 @@ class AwsServer:
             def handle_one(self):
                 body = self._body()
                 server.requests.append(f"{self.command} {self.path}")
+                server.bodies.append(body)
                 if server.faults:
                     self._answer(*server.faults.popleft())
                     return

@@ -49,6 +49,7 @@ RECORDS = {
     "alerts": schema.ALERT,
     "late records": schema.LATE,
     "dead letters": schema.DEAD_LETTER,
+    "undelivered": schema.UNDELIVERED,
 }
 """Records by their heading in docs/records.md."""
 

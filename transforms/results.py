@@ -179,7 +179,6 @@ def left_discords_lines(
 def alert_line(series: Series, rows: Rows, scores: Scores, event: Event, ids: list[str]) -> bytes:
     """An alert or a recovery as JSON."""
     row = event.row
-    expected = float(scores.expected[row])
     record = {
         "event": event.kind,
         "alertId": event.alert_id,
@@ -190,9 +189,14 @@ def alert_line(series: Series, rows: Rows, scores: Scores, event: Event, ids: li
         "since": text_times(np.array([event.since]))[0],
         "time": text_times(rows.starts[row : row + 1])[0],
         "aggregatedMeasureValue": float(rows.values[row]),
-        "expectedValue": None if np.isnan(expected) else expected,
+        "expectedValue": float(scores.expected[row]),
+        "expectedLower": float(scores.lower[row]),
+        "expectedUpper": float(scores.upper[row]),
         "anomalyScore": float(scores.score[row]),
         "peakScore": event.peak,
+        "surprise": None if scores.learning[row] else float(scores.surprise[row]),
+        "explanation": scores.explanations.get(row),
         "resultId": ids[row],
+        "mutedBy": None,
     }
-    return orjson.dumps(record)
+    return orjson.dumps(record)  # which writes NaN as null

@@ -132,9 +132,31 @@ ALERT = pa.schema(
         _field("time", pa.string(), "start of the period of this event"),
         _field("aggregatedMeasureValue", pa.float64(), "that period's value"),
         _field("expectedValue", pa.float64(), "what was expected of it", nullable=True),
+        _field("expectedLower", pa.float64(), "lower end of the expected band", nullable=True),
+        _field("expectedUpper", pa.float64(), "upper end of the expected band", nullable=True),
         _field("anomalyScore", pa.float64(), "that period's score, 0-100"),
         _field("peakScore", pa.float64(), "highest score of the alert so far, 0-100"),
+        _field(
+            "surprise",
+            pa.float64(),
+            "one row in 10**surprise of this series scores so high; null while LEARNING",
+            nullable=True,
+        ),
+        _field("explanation", pa.string(), "ensemble: the score in a sentence", nullable=True),
         _field("resultId", pa.string(), "the period's result"),
+        _field("mutedBy", pa.string(), "the feedback rule that keeps it quiet", nullable=True),
+    ]
+)
+
+UNDELIVERED = pa.schema(
+    [
+        _field("status", pa.string(), "waiting, given_up, partly, or delivered after all"),
+        _field("channel", pa.string(), "name of the channel in the job"),
+        _field("reason", pa.string(), "what the channel said last, in words"),
+        _field("deliveryId", pa.string(), "names channel, alert and event"),
+        _field("alertId", pa.string(), "the alert"),
+        _field("event", pa.string(), "alert or recovery"),
+        _field("alert", pa.string(), "the alert's record as JSON text"),
     ]
 )
 

@@ -40,6 +40,8 @@ _PASSING_CODES = frozenset(
         "ProvisionedThroughputExceededException",
         "RequestTimeout",
         "SlowDown",
+        "Throttled",
+        "ThrottledException",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
@@ -49,20 +51,29 @@ _DENIED = frozenset({401, 403})
 
 
 @lru_cache(maxsize=64)
-def client(service: str, endpoint_url: str | None = None, region: str | None = None) -> Any:
+def client(
+    service: str,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+    answer_seconds: int = 60,
+) -> Any:
     """The process's client of an AWS service; safe to share between threads.
 
     Parameters
     ----------
     service : str
-        ``s3`` or ``kinesis``.
+        ``s3``, ``kinesis`` or ``sns``.
     endpoint_url : str, optional
         Where the service is; without it what ``AWS_ENDPOINT_URL`` says, else AWS.
     region : str, optional
         AWS region; without it that of the environment or profile.
+    answer_seconds : int
+        How long an answer may take.
     """
     # boto3 counts tries in seconds; waiting for minutes is `retrying`'s
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
+    config = Config(
+        retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=answer_seconds
+    )
     return boto3.session.Session().client(
         service, endpoint_url=endpoint_url, region_name=region, config=config
     )

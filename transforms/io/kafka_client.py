@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from transforms.io.kafka_errors import Seldom
+from transforms.io.secret import read_secret
 
 Client = TypeVar("Client", AdminClient, Consumer, Producer)
 
 _SECRET = re.compile(r"(password|passphrase|secret|key\.pem|jaas\.config)$")
-_FILE = "file:"
 _OWN = {
     "auto.offset.reset",
     "bootstrap.servers",
@@ -104,7 +102,7 @@ class KafkaCluster:
         return self._client(Producer, _PRODUCER)
 
     def _client(self, make: Callable[[dict[str, Any]], Client], own: dict[str, Any]) -> Client:
-        secrets = {option: _secret(option, place) for option, place in self.secrets}
+        secrets = {option: read_secret(option, place) for option, place in self.secrets}
         options = {
             "bootstrap.servers": ",".join(self.bootstrap_servers),
             **_COMMON,
@@ -140,16 +138,3 @@ def _msk_token(region: str) -> tuple[str, float]:
 
     token, expires_millis = MSKAuthTokenProvider.generate_auth_token(region)
     return token, expires_millis / 1000
-
-
-def _secret(option: str, place: str) -> str:
-    if place.startswith(_FILE):
-        path = Path(place.removeprefix(_FILE))
-        try:
-            return path.read_text().rstrip("\r\n")
-        except OSError as error:
-            raise ValueError(f"{option} cannot be read from {path}: {error.strerror}") from None
-    value = os.environ.get(place)
-    if not value:
-        raise ValueError(f"{option}: environment variable {place} is not set on this worker")
-    return value

@@ -18,6 +18,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 from botocore.exceptions import ClientError
+from tenacity import stop_after_delay
 
 from transforms.io import aws
 
@@ -63,11 +64,13 @@ class Store(Protocol):
         ...
 
 
-def store_at(path: str, options: PipelineOptions) -> Store:
+def store_at(
+    path: str, options: PipelineOptions, patience_seconds: int = aws.PATIENCE_SECONDS
+) -> Store:
     """The store that ``path`` lies in; of the options only where S3 is, no credentials."""
     if path.startswith("s3://"):
         s3 = options.view_as(S3Options)
-        return S3Store(s3.s3_endpoint_url, s3.s3_region_name)
+        return S3Store(s3.s3_endpoint_url, s3.s3_region_name, patience_seconds)
     return BeamStore() if "://" in path else LocalStore()
 
 
@@ -136,10 +139,13 @@ class S3Store:
         Without it what ``AWS_ENDPOINT_URL`` says, else AWS.
     region : str, optional
         Without it that of the environment or profile.
+    patience_seconds : int
+        How long the service may refuse before a call fails.
     """
 
     endpoint_url: str | None = None
     region: str | None = None
+    patience_seconds: int = aws.PATIENCE_SECONDS
 
     def read(self, path: str) -> Stored | None:
         """The object, or None."""
@@ -155,7 +161,7 @@ class S3Store:
             return Stored(answer["Body"].read(), answer["ETag"])
 
         # without s3:ListBucket S3 says "access denied" for an object that is not there
-        return _tried("s3:GetObject (and s3:ListBucket)", bucket, key, get)
+        return self._tried("s3:GetObject (and s3:ListBucket)", bucket, key, get)
 
     def put(self, path: str, data: bytes) -> None:
         """Write the object in one request."""
@@ -173,12 +179,27 @@ class S3Store:
 
     def _put(self, path: str, data: bytes, condition: dict[str, str]) -> None:
         bucket, key = _bucket_and_key(path)
-        _tried(
+        self._tried(
             "s3:PutObject",
             bucket,
             key,
             lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=data, **condition),
         )
+
+    def _tried(self, action: str, bucket: str, key: str, call: Callable[[], Result]) -> Result:
+        """What ``call`` gives, tried for a while; says what is not allowed where it is not."""
+        retrying = RETRYING
+        if self.patience_seconds != aws.PATIENCE_SECONDS:
+            retrying = RETRYING.copy(stop=stop_after_delay(self.patience_seconds))
+        try:
+            return retrying(call)
+        except ClientError as error:
+            if aws.is_denied(error):
+                raise PermissionError(
+                    f"{action} is denied on bucket {bucket!r}, key {key!r}: {error}; "
+                    "allow it to the worker's credentials"
+                ) from error
+            raise
 
     @property
     def _s3(self) -> Any:
@@ -188,16 +209,3 @@ class S3Store:
 def _bucket_and_key(path: str) -> tuple[str, str]:
     bucket, _, key = path.removeprefix("s3://").partition("/")
     return bucket, key
-
-
-def _tried(action: str, bucket: str, key: str, call: Callable[[], Result]) -> Result:
-    """What ``call`` gives, tried for a while; says what is not allowed where it is not."""
-    try:
-        return RETRYING(call)
-    except ClientError as error:
-        if aws.is_denied(error):
-            raise PermissionError(
-                f"{action} is denied on bucket {bucket!r}, key {key!r}: {error}; "
-                "allow it to the worker's credentials"
-            ) from error
-        raise
