@@ -70,7 +70,9 @@ def _programs() -> Path:
             return Path(on_path).resolve().parent
         if attempt == 0 and os.geteuid() == 0 and shutil.which("apt-get"):
             _install()
-    raise downloads.DownloadFailed(f"PostgreSQL's server was not found; install it (Debian: {PACKAGE})")
+    raise downloads.DownloadFailed(
+        f"PostgreSQL's server was not found; install it (Debian: {PACKAGE})"
+    )
 
 
 def _install() -> None:
