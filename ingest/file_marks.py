@@ -1,8 +1,14 @@
 """Marks in a local file, for a user of the database who may only read.
 
-Written under another name, synced, renamed: a crash leaves the old one or the new one. A file knows
-nothing of a failover, after which transactions that only the old server had may be others: so it
-has the timeline, too.
+Written under another name, synced, renamed: a crash leaves the old one or the new one.
+
+A mark in the database is lost with all that it knows of. A file is not, so it must not know of what
+the server may forget:
+
+- After a crash the server gives IDs anew that are not in what it had written of its log; a
+  transaction that was rolled back waits for no write. So the file is written once the log is on
+  disk up to the end of every transaction that the mark counts as over.
+- After a failover, IDs that only the old server had may be others. So the file has the timeline.
 """
 
 from __future__ import annotations
@@ -10,15 +16,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from ingest.marks import RESTART, Busy, Mark, MarkRefused
 from ingest.snapshots import read, written
 
 VERSION = 1
+_LOG_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
 
 
 class FileMarks:
@@ -32,6 +41,7 @@ class FileMarks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._log_end = ""
         self._lock: int | None = None
 
     def prepare(self, connection: Connection[Any], first: Mark) -> None:
@@ -57,6 +67,8 @@ class FileMarks:
             ) from error
         if version != VERSION:
             raise MarkRefused(f"mark.file {self._path} has version {version}, known is {VERSION}")
+        # of the log when the snapshot had been taken: whatever is over in it, ended before
+        self._log_end = _asked(connection, "pg_current_wal_insert_lsn()")
         now = _timeline(connection)
         if mark.snapshot is not None and timeline != now:
             raise MarkRefused(
@@ -67,8 +79,24 @@ class FileMarks:
         return mark
 
     def write(self, connection: Connection[Any], mark: Mark) -> None:
-        """Write the file; it is durable when this returns."""
+        """Write the file; it is durable when this returns.
+
+        Raises
+        ------
+        Busy
+            The server did not write its log for half a minute.
+        """
+        self._wait_for_log(connection)
         self._write(mark, _timeline(connection))
+
+    def _wait_for_log(self, connection: Connection[Any]) -> None:
+        # a restart forgets all marks and has read none
+        end = self._log_end or _asked(connection, "pg_current_wal_insert_lsn()")
+        deadline = time.monotonic() + _LOG_SECONDS
+        while _asked(connection, f"pg_current_wal_flush_lsn() >= '{end}'") != "true":
+            if time.monotonic() > deadline:
+                raise Busy(f"the server has not written its log up to {end} yet")
+            time.sleep(_LOOK_SECONDS)
 
     def _write(self, mark: Mark, timeline: int) -> None:
         known = {
@@ -113,5 +141,11 @@ class FileMarks:
 
 
 def _timeline(connection: Connection[Any]) -> int:
-    name = connection.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").fetchone()
-    return int(name[0][:8], 16)  # type: ignore[index] # it always has one row
+    name = _asked(connection, "pg_walfile_name(pg_current_wal_insert_lsn())")
+    return int(name[:8], 16)
+
+
+def _asked(connection: Connection[Any], function: str) -> str:
+    """What the server's function says, as text."""
+    query = sql.SQL("SELECT ({})::text").format(sql.SQL(function))
+    return str(connection.execute(query).fetchone()[0])  # type: ignore[index] # it has one row

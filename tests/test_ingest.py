@@ -25,6 +25,7 @@ from ingest import aws_lambda, postgres, publish, sales
 from ingest.config import load_config
 from ingest.poller import Poller
 from ingest.shop import open_shop
+from ingest.table_marks import TableMarks
 from runners.cluster.local_cluster import Cluster, Settings
 
 pytestmark = pytest.mark.integration
@@ -374,6 +375,21 @@ def test_brokers_that_are_away_are_waited_for_and_the_mark_stands(shop, caplog):
 # Crashes
 
 
+def test_a_crash_after_delivery_and_before_the_mark_repeats_the_batch(shop, monkeypatch, caplog):
+    shop.once()
+    ids = [shop.sell() for _ in range(3)]
+    write = TableMarks.write
+
+    def fail(*_):
+        monkeypatch.setattr(TableMarks, "write", write)
+        raise psycopg.OperationalError("the server closed the connection unexpectedly")
+
+    monkeypatch.setattr(TableMarks, "write", fail)
+    assert shop.once() == [*ids, *ids]
+    assert "closed the connection unexpectedly; trying again" in caplog.text
+    assert shop.once() == []
+
+
 def write_at_random(shop, seed, stop):
     """Transactions of one to five rows that stay open for a while, some of them rolled back."""
     rng = random.Random(seed)
@@ -404,7 +420,7 @@ def test_every_committed_transaction_is_published_whatever_crashes(shop):
         writer.start()
     process = ingesting(shop)
     try:
-        for crash in range(7):
+        for crash in range(6):
             seen = len(shop.messages)
             deadline = time.monotonic() + 30
             while len(shop.messages) == seen and time.monotonic() < deadline:
@@ -412,13 +428,13 @@ def test_every_committed_transaction_is_published_whatever_crashes(shop):
                 shop.drain()
             assert len(shop.messages) > seen, (shop.file.parent / "log").read_text()
             time.sleep(rng.random())
-            if crash == 3:
+            if crash == 2:
                 shop.cluster.postgres.kill()
                 time.sleep(1)
                 shop.cluster.postgres.start()
                 shop.db.close()
                 shop.db = psycopg.connect(shop.connection, autocommit=True)
-            elif crash < 6:
+            elif crash < 5:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 counted = shop.counted_as_published()
@@ -439,6 +455,26 @@ def test_every_committed_transaction_is_published_whatever_crashes(shop):
     order = [each["transaction_id"] for each in shop.messages]
     assert any(a > b for a, b in zip(order, order[1:], strict=False)), "some came late"
     print(f"{len(committed)} committed, {sum(published.values()) - len(committed)} repeated")
+
+
+def test_a_mark_in_a_file_knows_nothing_that_the_server_may_forget(shop, tmp_path):
+    shop.write_file(f"mark: {{file: {tmp_path / 'mark.json'}}}")
+    shop.db.execute("ALTER SYSTEM SET wal_writer_delay = '3s'")
+    shop.db.execute("SELECT pg_reload_conf()")
+    first = shop.sell()
+    with shop.connect() as connection:
+        shop.sell(connection)
+        forgotten = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+        connection.rollback()
+    assert shop.once() == [first]
+    shop.cluster.postgres.kill()
+    shop.cluster.postgres.start()
+    shop.db.close()
+    shop.db = psycopg.connect(shop.connection, autocommit=True)
+    shop.db.execute("ALTER SYSTEM RESET wal_writer_delay")
+    shop.db.execute("SELECT pg_reload_conf()")
+    again = shop.sell()
+    assert shop.once() == [again], f"was {forgotten} given again?"
 
 
 def test_a_standby_is_refused(shop, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -77,3 +78,15 @@ def test_packages_do_no_work_when_imported():
     for path in (path for path in MODULES if path.name == "__init__.py"):
         (docstring,) = ast.parse(path.read_text()).body
         assert isinstance(docstring, ast.Expr), f"{path} has more than its docstring"
+
+
+def test_a_function_that_polls_loads_neither_beam_nor_examples():
+    heavy = ("apache_beam", "numba", "pyarrow", "examples", "runners", "lake", "dashboard")
+    code = (
+        "import sys, ingest.postgres, ingest.aws_lambda, ingest.kafka_publisher,"
+        " ingest.kinesis_publisher\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

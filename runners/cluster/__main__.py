@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m runners.cluster",
-        description="Kafka, an AWS stand-in, Flink and PostgreSQL on this machine's loopback.",
+        description="Kafka, an AWS stand-in, Flink, PostgreSQL on this machine's loopback.",
     )
     words = parser.add_subparsers(dest="word", required=True)
     start = words.add_parser("start", help="start what is not running and wait till it answers")
