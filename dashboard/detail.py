@@ -12,7 +12,7 @@ from dashboard.likeness import Likeness
 from dashboard.readings import Source
 
 
-def show(source: Source, anomalies: list[dict[str, Any]], name: str) -> None:
+def show(source: Source, anomalies: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Show one of a series' anomalies; the link's, or the newest, at first.
 
     Parameters
@@ -23,6 +23,11 @@ def show(source: Source, anomalies: list[dict[str, Any]], name: str) -> None:
         Rows of the query ``anomalies``, newest first, at least one.
     name : str
         What the series is called.
+
+    Returns
+    -------
+    dict
+        The row that is shown.
     """
     by_id = {row["result_id"]: row for row in anomalies}
     if st.session_state.get("anomaly") not in by_id:
@@ -42,6 +47,7 @@ def show(source: Source, anomalies: list[dict[str, Any]], name: str) -> None:
         _attribution(row, likeness)
     with like:
         _likeness(row, likeness)
+    return row
 
 
 def title(row: dict[str, Any]) -> str:

@@ -60,13 +60,13 @@ def main() -> None:
     st.set_page_config(page_title="Tidewatch", layout="wide", initial_sidebar_state="collapsed")
     st.html(STYLE)
     try:
-        _page(asked.lake, asked.refresh)
+        _page(asked.lake, asked.refresh, asked.job)
     except LakeError as error:
         st.error(f"The lake cannot be read. {error}")
         _watch(asked.lake, asked.refresh, st.session_state.get("stamp"))
 
 
-def _page(location: str, refresh: float) -> None:
+def _page(location: str, refresh: float, job: str | None) -> None:
     source = Source(location, st.session_state.get("stamp"))
     st.session_state["stamp"] = source.stamp
     newest = source.newest_time()
@@ -86,7 +86,7 @@ def _page(location: str, refresh: float) -> None:
     if series.empty:
         st.info("No series fits these filters. Choose a longer time range, or clear the search.")
     else:
-        _series(source, view, times, series)
+        _series(source, view, times, series, job)
     _fleet(source, view, times)
     st.query_params.from_dict(_seen().to_query())
 
@@ -181,7 +181,9 @@ def _indicators(series: pd.DataFrame) -> None:
         )
 
 
-def _series(source: Source, view: View, times: tuple[str, str], series: pd.DataFrame) -> None:
+def _series(
+    source: Source, view: View, times: tuple[str, str], series: pd.DataFrame, job: str | None
+) -> None:
     keys = [f"{row.detector}/{row.series}" for row in series.itertuples()]
     _choose(keys, view)
     wide, narrow = st.columns([5, 3], gap="medium")
@@ -198,7 +200,11 @@ def _series(source: Source, view: View, times: tuple[str, str], series: pd.DataF
         found = source.rows("anomalies", asked)
         _chart(source, asked, any(row["neighbour"] is not None for row in found))
     if found:
-        detail.show(source, found, names[st.session_state["chosen"]])
+        row = detail.show(source, found, names[st.session_state["chosen"]])
+        if job:
+            from dashboard import feedback  # reading job files takes libraries that load slowly
+
+            feedback.show(job, row)
     else:
         st.session_state["anomaly"] = ""
         st.success("This series has no anomaly in the time range.")

@@ -37,6 +37,7 @@ def command(asked: argparse.Namespace) -> list[str]:
         *(sys.executable, "-m", "streamlit", "run", str(PAGE)),
         *(f"--{name}={value}" for name, value in settings.items()),
         *("--", "--lake", asked.lake, "--refresh", str(asked.refresh)),
+        *(("--job", asked.job) if asked.job else ()),
     ]
 
 
@@ -58,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the page itself is told."""
     parser.add_argument("--lake", required=True, help="a folder or s3://bucket/folder")
+    parser.add_argument(
+        "--job",
+        metavar="JOB.yaml",
+        help="the job file of the job that fills the lake; with `feedback` in it, readers may say "
+        "what is no anomaly",
+    )
     parser.add_argument(
         "--refresh",
         type=_seconds,

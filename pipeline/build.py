@@ -6,7 +6,14 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.endpoints import NotifyPeople, ReadSource, WriteLakeTable, WriteLines, WriteObject
+from pipeline.endpoints import (
+    HeedFeedback,
+    NotifyPeople,
+    ReadSource,
+    WriteLakeTable,
+    WriteLines,
+    WriteObject,
+)
 from pipeline.job import Job
 from pipeline.plan import detections_of, fields_of
 from transforms import detect, parse
@@ -50,15 +57,20 @@ def build(pipeline: beam.Pipeline, job: Job, settings: Settings) -> None:
         detect.ALERTS, detect.LATE, detect.TALLY, detect.LEFT_DISCORDS, main="results"
     )
 
+    alerts, dead = found[detect.ALERTS], parsed[parse.DEAD]
+    if job.feedback:
+        alerts, refused = alerts | "Feedback" >> HeedFeedback(job, ends)
+        dead = (dead, refused) | "AllDead" >> beam.Flatten()
+
     discords = sinks.results.format == "left_discords"
     shown = found[detect.LEFT_DISCORDS] if discords else found.results
     shown | "ResultLines" >> beam.Map(_keyed) | "WriteResults" >> WriteLines(job, "results")
     found[detect.LATE] | "WriteLate" >> WriteLines(job, "late")
-    parsed[parse.DEAD] | "WriteDeadLetters" >> WriteLines(job, "dead_letters")
+    dead | "WriteDeadLetters" >> WriteLines(job, "dead_letters")
     if sinks.alerts:
-        found[detect.ALERTS] | "WriteAlerts" >> WriteLines(job, "alerts")
+        alerts | "WriteAlerts" >> WriteLines(job, "alerts")
     if sinks.notify:
-        undelivered = found[detect.ALERTS] | "Notify" >> NotifyPeople(job, ends)
+        undelivered = alerts | "Notify" >> NotifyPeople(job, ends)
         undelivered | "WriteUndelivered" >> WriteLines(job, "undelivered")
     if sinks.lake:
         by_date = found.results | "ByDate" >> beam.Map(lambda row: (row[1], row[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apache_beam as beam
 import orjson
@@ -10,18 +10,15 @@ import pyarrow as pa
 from apache_beam.coders import BytesCoder
 from apache_beam.io.filesystems import FileSystems
 
+from pipeline.connect import kafka_cluster, kinesis_stream
 from pipeline.job import Job
-from pipeline.job_connections import Kinesis
 from pipeline.plan import fields_of
 from pipeline.recipients import recipients_of, wording_of
-from transforms import schema
+from transforms import mute, schema
 from transforms.io.files import ReadFiles
 from transforms.io.parquet import ROWS_AN_OBJECT, WriteLake
+from transforms.mute import MuteAlerts, ReadRulesFn
 from transforms.watermark import EventTimes
-
-if TYPE_CHECKING:
-    from transforms.io.kafka_client import KafkaCluster
-    from transforms.io.kinesis import KinesisStream
 
 LAKE_TABLES: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {
     "results": (
@@ -45,6 +42,10 @@ _KEY_FIELD = {
     "undelivered": "channel",
 }
 """Fields that key a message, so that what belongs together keeps its order."""
+
+
+IDLE_RULES = 30_000_000
+"""Microseconds after which a quiet topic of rules holds nobody up; nobody waits for it anyhow."""
 
 
 class ReadSource(beam.PTransform):
@@ -97,19 +98,42 @@ def _live_source(job: Job, bounded: bool) -> beam.PTransform:
     return ReadKinesis(kinesis_stream(job, source.name), *how)
 
 
-def kafka_cluster(job: Job) -> KafkaCluster:
-    """The job's brokers, for clients."""
-    if job.kafka is None:
-        raise ValueError("the job names no brokers")
-    return job.kafka.cluster
+class HeedFeedback(beam.PTransform):
+    """Alerts as JSON lines into those that say which rule keeps them quiet, and dead letters.
 
+    The rules' event time waits for nothing and holds nobody up, except what waits for event time:
+    so their dead letters go to the sink of lines, not to the lake.
+    """
 
-def kinesis_stream(job: Job, name: str) -> KinesisStream:
-    """A stream, for clients."""
-    from transforms.io.kinesis import KinesisStream
+    def __init__(self, job: Job, bounded: bool) -> None:
+        super().__init__()
+        self._detectors = frozenset(detector.name for detector in job.detectors)
+        self._mute = MuteAlerts(bounded)
+        feedback = job.feedback
+        if feedback is None:
+            raise ValueError("the job has no feedback")
+        times = EventTimes("json", ())  # a rule moves no watermark
+        how = ("earliest", times, 0, IDLE_RULES, 1, bounded)
+        self._read: Any
+        if feedback.kafka:
+            from transforms.io.kafka import ReadKafka
 
-    connection = job.kinesis or Kinesis()
-    return KinesisStream(name, connection.region, connection.endpoint_url)
+            group = f"{job.job}-feedback"
+            self._read = ReadKafka(kafka_cluster(job), feedback.name, group, *how)
+        elif feedback.kinesis:
+            from transforms.io.kinesis import ReadKinesis
+
+            self._read = ReadKinesis(kinesis_stream(job, feedback.name), *how)
+        elif FileSystems.exists(feedback.name):
+            self._read = ReadFiles([feedback.name], "json")
+        else:  # nobody has said anything yet
+            self._read = beam.Create([])
+
+    def expand(self, alerts: Any) -> Any:
+        """Read the rules, bring them to the alerts."""
+        read = beam.ParDo(ReadRulesFn(self._detectors)).with_outputs(mute.DEAD, main="rules")
+        said = alerts.pipeline | "Read" >> self._read | "Rules" >> read
+        return (alerts, said.rules) | "Mute" >> self._mute, said[mute.DEAD]
 
 
 class WriteLines(beam.PTransform):

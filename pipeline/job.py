@@ -14,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.job_connections import Kafka, Kinesis, connection_missing
 from pipeline.job_detector import Detector
-from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Sinks, Source
+from pipeline.job_ends import END_WORDS, SINK_KINDS, SOURCE_KINDS, Feedback, Sinks, Source
 from pipeline.job_errors import Mistake, describe, rule_broken
 from pipeline.job_file import FileSchema, load_file
 from pipeline.job_notify import CHANNEL_KINDS
@@ -39,6 +39,9 @@ class Job(Section):
     source: Source = Field(description="Where records come from")
     detectors: Annotated[tuple[Detector, ...], Field(strict=False)] = Field(
         min_length=1, description="What is watched; at least one"
+    )
+    feedback: Feedback | None = Field(
+        default=None, description="Where rules are that keep expected alerts quiet"
     )
     sinks: Sinks = Field(description="Where results go")
 
@@ -66,10 +69,26 @@ class Job(Section):
             raise rule_broken(*mistakes)
         return detectors
 
+    @field_validator("feedback")
+    @classmethod
+    def _feedback_is_reached(
+        cls, feedback: Feedback | None, info: ValidationInfo
+    ) -> Feedback | None:
+        if feedback is None:
+            return None
+        if sentence := connection_missing(feedback.kind, info.data):
+            raise rule_broken(((feedback.kind,), sentence))
+        source = info.data.get("source")
+        if source and (feedback.kind, feedback.name) == (source.kind, source.name):
+            word = END_WORDS[feedback.kind]
+            sentence = f"{describe(feedback.name)} is the source's {word}"
+            raise rule_broken(((feedback.kind, word), sentence))
+        return feedback
+
     @field_validator("sinks")
     @classmethod
     def _sinks_are_reached(cls, sinks: Sinks, info: ValidationInfo) -> Sinks:
-        source = info.data.get("source")
+        source, feedback = info.data.get("source"), info.data.get("feedback")
         mistakes: list[Mistake] = []
         given = {name: sink for name, sink in sinks.lines.items() if getattr(sinks, name)}
         for name, sink in given.items():
@@ -78,6 +97,10 @@ class Job(Section):
             elif source and (sink.kind, sink.name) == (source.kind, source.name):
                 sentence = f"{describe(sink.name)} is the source's {END_WORDS[sink.kind]}"
                 mistakes.append(((name, sink.kind, END_WORDS[sink.kind]), sentence))
+            elif feedback and (sink.kind, sink.name) == (feedback.kind, feedback.name):
+                sentence = f"{describe(sink.name)} is where feedback is read"
+                place = "path" if sink.path else sink.kind
+                mistakes.append(((name, place), sentence))
         if mistakes:
             raise rule_broken(*mistakes)
         return sinks
@@ -157,6 +180,7 @@ def job_schema() -> dict[str, Any]:
         "Source": SOURCE_KINDS,
         "Sink": SINK_KINDS,
         "Results": SINK_KINDS,
+        "Feedback": SINK_KINDS,
         "Channel": CHANNEL_KINDS,
     }
     for section, words in kinds.items():

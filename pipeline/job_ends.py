@@ -183,6 +183,33 @@ class Sink(Section):
         return Sink(kinesis=KinesisSink(stream=name)) if self.kinesis else Sink(path=name)
 
 
+class Feedback(Section):
+    """Where people's rules about alerts are: the dashboard and a command add to it."""
+
+    path: Text | None = Field(
+        default=None, description="A file of JSON lines, for jobs of files; it need not exist yet"
+    )
+    kafka: KafkaSink | None = Field(default=None, description="A Kafka topic, read live")
+    kinesis: KinesisSink | None = Field(default=None, description="A Kinesis stream, read live")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Feedback:
+        exactly_one(self, SINK_KINDS)
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The one of `SINK_KINDS` that it is."""
+        return next(kind for kind in SINK_KINDS if getattr(self, kind))
+
+    @property
+    def name(self) -> str:
+        """The path, topic or stream."""
+        if self.kafka:
+            return self.kafka.topic
+        return self.kinesis.stream if self.kinesis else str(self.path)
+
+
 class Results(Sink):
     """A result a row."""
 

@@ -246,6 +246,11 @@ def _check_sinks_of_endless(job: Job, file: str) -> None:
             "which a live run has not; write kafka or kinesis (and lake for files), "
             "or pass --bounded"
         )
+    if job.feedback and job.feedback.path:
+        raise WrongUse(
+            f"{file}: feedback.path: a live run reads what is said while it runs; write kafka or "
+            "kinesis, or pass --bounded"
+        )
 
 
 def _name(options: PipelineOptions, job: Job, endless: bool) -> None:

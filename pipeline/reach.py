@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.endpoints import kafka_cluster, kinesis_stream
+from pipeline.connect import kafka_cluster, kinesis_stream
 from pipeline.job import Job
 from pipeline.job_ends import END_WORDS
 from pipeline.job_errors import JobFileError, Mistake, Place, describe
@@ -43,6 +43,8 @@ def _ends(job: Job, kind: str) -> dict[Place, str]:
     ends: dict[Place, str] = {}
     if job.source.kind == kind:
         ends["source", kind, word] = job.source.name
+    if job.feedback and job.feedback.kind == kind:
+        ends["feedback", kind, word] = job.feedback.name
     for name, sink in job.sinks.lines.items():
         if sink.kind == kind:
             ends["sinks", name, kind, word] = sink.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline.job import Job
+from pipeline.topics import Unreadable, values_of
 from transforms import schema
 from transforms.io.files import ReadLinesFn
 from transforms.records import Batch
@@ -21,8 +22,6 @@ Row = dict[str, Any]
 _KAFKA = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[^/]+)")
 _FILES = ("{}/part-?????-of-?????.jsonl", "{}/results/date=*/*.parquet", "{}/date=*/*.parquet")
 _ROWS_A_READ = 4096
-_ANSWER_SECONDS = 10.0
-_GROUP = "tidewatch-verify"
 _TAKEN = {name.lower() for name in schema.RESULT.names} | {"date"}
 
 
@@ -112,42 +111,10 @@ def _unflattened(row: Row) -> Row:
 
 def _topic(brokers: list[str], topic: str, job: Job | None) -> Iterator[bytes]:
     """Values of a topic's messages, from its first to those that are its last now."""
-    from confluent_kafka import KafkaException, TopicPartition
-
-    consumer = _cluster(brokers, job).consumer(_GROUP)
     try:
-        metadata = consumer.list_topics(topic, timeout=_ANSWER_SECONDS).topics[topic]
-        if metadata.error is not None:
-            raise NoRun(f"kafka topic {topic}: {metadata.error.str()}")
-        spans = {}
-        for number in metadata.partitions:
-            partition = TopicPartition(topic, number)
-            spans[number] = consumer.get_watermark_offsets(partition, timeout=_ANSWER_SECONDS)
-        left = {number: end for number, (start, end) in spans.items() if end > start}
-        consumer.assign([TopicPartition(topic, number, spans[number][0]) for number in left])
-        yield from _until_end(consumer.consume, left)
-    except KafkaException as error:
-        raise NoRun(f"kafka topic {topic}: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-
-
-def _until_end(consume: Callable[..., Iterable[Any]], left: dict[int, int]) -> Iterator[bytes]:
-    """Values up to the end of each partition; ``left`` maps those that are not read yet to it."""
-    while left:
-        messages = list(consume(_ROWS_A_READ, timeout=_ANSWER_SECONDS))
-        if not messages:
-            raise NoRun(f"no message in {_ANSWER_SECONDS:g} s, but partitions {list(left)} go on")
-        for message in messages:
-            error = message.error()
-            if error is not None and error.name() != "_PARTITION_EOF":
-                raise NoRun(f"reading stopped: {error.str()}")
-            number = message.partition()
-            if error is None and message.value():
-                yield message.value()
-            # the end may be a transaction's mark, which no consumer gets to see
-            if number in left and (error is not None or message.offset() + 1 >= left[number]):
-                del left[number]
+        yield from values_of(_cluster(brokers, job), topic)
+    except Unreadable as error:
+        raise NoRun(str(error)) from error
 
 
 def _cluster(brokers: list[str], job: Job | None) -> Any:

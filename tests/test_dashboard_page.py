@@ -28,10 +28,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def page(monkeypatch):
-    def opened(lake, **query):
+    def opened(lake, job=None, **query):
         # the page runs as __main__; left there, it is what a spawned process would begin with
         monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-        monkeypatch.setattr(sys, "argv", ["page.py", "--lake", str(lake)])
+        monkeypatch.setattr(
+            sys, "argv", ["page.py", "--lake", str(lake), *(["--job", str(job)] if job else [])]
+        )
         test = AppTest.from_file(str(PAGE), default_timeout=60)
         for name, value in query.items():
             test.query_params[name] = value
@@ -214,3 +216,45 @@ def test_the_page_imports_the_lake_and_nothing_above(monkeypatch):
         text = path.read_text()
         assert imports_of(text) <= allowed | {"orjson", "rich"} | set(sys.stdlib_module_names)
         assert "transforms." not in text.replace("transforms.schema", "")
+
+
+JOB = """\
+job: shop
+source: {{files: ["{folder}/none.jsonl"], format: json}}
+feedback: {{path: "{folder}/said/rules.jsonl"}}
+detectors:
+  - {{name: sales, measure: quantity, dimensions: [product_name], event_time: {{field: t}}}}
+sinks: {{results: {{path: "{folder}/results"}}}}
+"""
+
+
+def test_a_reader_may_say_that_an_anomaly_is_none(page, folder, tmp_path):
+    assert "not_an_anomaly" not in {each.key for each in page(folder).button}
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(folder=tmp_path))
+    test = page(folder, job)
+    ran(test.button("not_an_anomaly").click().run())
+    assert "Noted as rule" in text_of(test)
+    ran(test.button("expected").click().run())
+    none, expected = map(json.loads, (tmp_path / "said" / "rules.jsonl").read_text().splitlines())
+    anomaly = test.session_state["anomaly"]
+    assert (none["kind"], none["alertId"]) == ("not_an_anomaly", anomaly)
+    assert (expected["kind"], expected["mostScore"]) == ("expected", None)
+    (row,) = [
+        each
+        for each in Lake(str(folder)).query("anomalies", Parameters()).to_pylist()
+        if each["result_id"] == anomaly
+    ]
+    assert (none["mostScore"], none["validFrom"]) == (row["score"], row["time"])
+    assert none["timeseriesId"] == expected["timeseriesId"] == row["series"]
+    assert none["validUntil"] > expected["validUntil"] > row["time"]
+
+
+def test_feedback_that_cannot_be_given_says_why(page, folder, tmp_path):
+    job = tmp_path / "job.yaml"
+    assert "cannot be read" in str([each.value for each in page(folder, job).warning])
+    job.write_text(JOB.format(folder=tmp_path).replace("name: sales", "name: other"))
+    test = page(folder, job)
+    ran(test.button("not_an_anomaly").click().run())
+    assert "the job has no detector 'sales'; its detectors: other" in text_of(test)
+    assert not (tmp_path / "said").exists()

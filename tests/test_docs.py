@@ -50,6 +50,7 @@ RECORDS = {
     "late records": schema.LATE,
     "dead letters": schema.DEAD_LETTER,
     "undelivered": schema.UNDELIVERED,
+    "feedback": schema.FEEDBACK,
 }
 """Records by their heading in docs/records.md."""
 

@@ -160,6 +160,21 @@ UNDELIVERED = pa.schema(
     ]
 )
 
+FEEDBACK = pa.schema(
+    [
+        _field("ruleId", pa.string(), "names the rule; a later record of the ID replaces it"),
+        _field("kind", pa.string(), "not_an_anomaly, expected or withdrawn"),
+        _field("detectorName", pa.string(), "the detector whose alerts it is about"),
+        _field("timeseriesId", pa.string(), "the series; null: all of the detector", True),
+        _field("validFrom", pa.string(), "event time from which alerts are kept quiet"),
+        _field("validUntil", pa.string(), "event time before which they are"),
+        _field("mostScore", pa.float64(), "only scores up to this, 0-100; null: any", True),
+        _field("alertId", pa.string(), "the anomaly that it was said of", nullable=True),
+        _field("note", pa.string(), "why, for people", nullable=True),
+        _field("made", pa.string(), "when it was said"),
+    ]
+)
+
 
 def dimension_columns(record: pa.Schema, names: Sequence[str]) -> dict[str, str]:
     """Lake column of each dimension: its name, ``dimension_`` before it where that is taken.
