@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 
 from examples.anybooks.live.begin import begin
-from examples.anybooks.live.places import show
+from examples.anybooks.live.places import show, shown
 from examples.anybooks.live.spike import DEVIATION_SD, show_spike
 from examples.anybooks.live.stack import FOLDER, LiveFailed, Stack
 from examples.anybooks.sales import PRODUCTS
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in list(os.environ):  # a user's own must not get in between
         if name.startswith(("AWS_", "PG")):
             del os.environ[name]
-    console = Console(soft_wrap=True)
+    console = Console()
     try:
         asked.run(asked, console)
     except _FAILURES as error:
@@ -55,7 +55,7 @@ def _stop(asked: argparse.Namespace, console: Console) -> None:
     stack.stop()
     told = ", ".join(running) or "nothing: it was down already"
     console.print(f"Ended, in {time.monotonic() - started:.0f} s: {told}")
-    console.print(f"{stack.folder} keeps the shop and the topics; delete it to begin anew")
+    console.print(f"{shown(stack.folder)} keeps shop and topics; delete it to begin anew")
 
 
 def _spike(asked: argparse.Namespace, console: Console) -> None:

@@ -36,7 +36,7 @@ def submit(stack: Stack, text: str, name: str = NAME) -> None:
     LiveFailed
         It was refused, or it runs by another file.
     """
-    file = stack.folder / f"{name}.yaml"
+    file = stack.job_file(name)
     if stack.job(name):
         if file.read_text(encoding="utf-8") != text:
             raise LiveFailed(

@@ -52,9 +52,12 @@ def ingest(folder: Path, environment: Mapping[str, str]) -> Server:
     return Server("ingest", folder, (), lambda: _python(*words), lambda: True, own)
 
 
-def dashboard(folder: Path, port: int, lake: str, environment: Mapping[str, str]) -> Server:
-    """The page over the lake."""
-    words = ["dashboard", "--lake", lake, "--port", str(port), "--refresh", _REFRESH_SECONDS]
+def dashboard(
+    folder: Path, port: int, lake: str, job: Path, environment: Mapping[str, str]
+) -> Server:
+    """The page over the lake, which takes feedback for the job."""
+    words = ["dashboard", "--lake", lake, "--job", str(job)]
+    words += ["--port", str(port), "--refresh", _REFRESH_SECONDS]
     own = {**environment, "PYTHONPATH": str(ROOT)}
     return Server("dashboard", folder, (port,), lambda: _python(*words), lambda: _serves(port), own)
 

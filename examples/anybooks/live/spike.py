@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
+from rich.text import Text
 
 from examples.anybooks.live.begin import wait_until
 from examples.anybooks.live.notifications import CHANNELS, Notification, notifications
@@ -96,29 +97,33 @@ def show_spike(stack: Stack, product: str, deviation_sd: float, console: Console
     """
     product_of(product)
     _check(stack, product)
-    disorder = load_job(stack.folder / f"{NAME}.yaml").detectors[0].allowed_disorder / 1e6
+    disorder = load_job(stack.job_file()).detectors[0].allowed_disorder / 1e6
     spike = put(stack, product, deviation_sd)
     due = spike.closes + disorder
-    minute, clock = f"{spike.minute:%H:%M}", _clock(spike.committed)
-    console.print(f"{clock} UTC: committed {spike.units} {product} on top of what {minute} sells.")
-    console.print(f"That minute is over at {_clock(spike.closes)}, and late sales are waited for.")
+    for line in (
+        f"{_clock(spike.committed)} UTC: committed {spike.units} {product} more than people bought",
+        f"{_clock(spike.closes)}: its minute will be over",
+        f"{_clock(due)}: late sales will be waited for no longer",
+    ):
+        console.print(line, highlight=False)
     with console.status(f"waiting for the alert, which is due at {_clock(due)} ..."):
         patience = due - time.time() + _SLACK_SECONDS
         wait_until(lambda: bool(alert_of(stack, spike)), _why_not(spike), seconds=patience)
     alert = alert_of(stack, spike)
     with console.status("waiting for the mail and the SNS message ..."):
         wait_until(lambda: len(told_of(stack, alert)) == len(CHANNELS), "notifications")
-    found = told_of(stack, alert)
-    for channel in CHANNELS:
-        console.print(Panel(found[channel].text, title=f"{channel}: {found[channel].title}"))
-    for channel in CHANNELS:
-        arrived = found[channel].arrived
+    for channel, told in told_of(stack, alert).items():
+        title = Text(f"{channel}: {told.title}")
+        console.print(Panel(Text(told.text), title=title, title_align="left"))
         console.print(
-            f"{channel}: at {_clock(arrived)}, {arrived - spike.committed:.1f} s after the commit, "
-            f"{arrived - spike.closes:.1f} s after its minute closed, "
-            f"{arrived - due:.1f} s after late sales were no longer waited for"
+            f"{_clock(told.arrived)}: it came, {told.arrived - spike.committed:.1f} s after the "
+            f"commit, {told.arrived - spike.closes:.1f} s after the minute was over, "
+            f"{told.arrived - due:.1f} s after the wait for late sales",
+            highlight=False,
         )
-    console.print(f"See it: {found[CHANNELS[0]].link}", soft_wrap=True)
+        link = told.link
+    console.print("On the page some ten seconds later:")
+    console.print(Text(link), soft_wrap=True)
 
 
 def _check(stack: Stack, product: str) -> None:

@@ -69,7 +69,11 @@ class Stack:
         self.shop = shop(self.folder / "shop", self.connection, self.truth)
         self.ingest = ingest(self.folder / "ingest", self.environment)
         self.dashboard = dashboard(
-            self.folder / "dashboard", self.ports.dashboard, self.lake, self.environment
+            self.folder / "dashboard",
+            self.ports.dashboard,
+            self.lake,
+            self.job_file(),
+            self.environment,
         )
 
     def _ports(self) -> Ports:
@@ -146,6 +150,10 @@ class Stack:
     def flink(self) -> JobManager:
         """Flink's JobManager."""
         return JobManager(self.cluster.job_manager.address)
+
+    def job_file(self, name: str = NAME) -> Path:
+        """Where the file of the job of that name is written."""
+        return self.folder / f"{name}.yaml"
 
     def job(self, name: str = NAME) -> FlinkJob | None:
         """The job of that name, if it runs."""

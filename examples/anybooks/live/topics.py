@@ -9,7 +9,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from examples.anybooks.live.stack import NAME, Stack
-from pipeline.runs import _topic as values
+from pipeline.topics import values_of
+from transforms.io.kafka_client import KafkaCluster
 
 SALES = "sales"
 PARTITIONS = 2
@@ -52,7 +53,7 @@ def messages_in(stack: Stack, topic: str = SALES) -> int:
 
 
 def records_of(stack: Stack, end: str, job: str = NAME) -> list[dict[str, Any]]:
-    """All JSON records of one of a job's topics, repetitions among them, from oldest to newest.
+    """All JSON records of one of a job's topics, repetitions among them.
 
     Parameters
     ----------
@@ -63,4 +64,5 @@ def records_of(stack: Stack, end: str, job: str = NAME) -> list[dict[str, Any]]:
     job : str
         Whose.
     """
-    return [json.loads(value) for value in values([stack.brokers], f"{job}-{end}", None)]
+    cluster = KafkaCluster((stack.brokers,))
+    return [json.loads(value) for value in values_of(cluster, f"{job}-{end}")]
