@@ -56,7 +56,7 @@ def begin(stack: Stack, days: float, allowed_disorder: str, console: Console) ->
     with step("PostgreSQL, Kafka, an AWS stand-in and Flink run"):
         stack.cluster.start()
         stack.keep()
-    with step("topics, bucket, SNS topic and its queue are there; a mail catcher listens"):
+    with step("topics, bucket, SNS topic, its queue and a mail catcher are there"):
         make_topics(stack)
         make_ends(stack)
         stack.mail.start()
