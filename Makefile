@@ -6,7 +6,8 @@ LAKE ?= out/anybooks/lake
 CLUSTER ?=
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install lint test integration drills soak bench demo cluster cluster-stop dashboard clean
+.PHONY: help install lint test integration drills soak bench demo anybooks spike anybooks-stop cluster \
+	cluster-stop dashboard clean
 .DEFAULT_GOAL := help
 
 help: ## Show these words
@@ -44,6 +45,15 @@ bench: install ## Throughput of the bounded job beside Beam's own anomaly detect
 
 demo: install ## AnyBooks from sales to a report (minutes; out/anybooks/report.html)
 	$(BIN)/python -m examples.anybooks.demo
+
+anybooks: install ## AnyBooks live, from its database to a page and mails (as cluster, and PostgreSQL)
+	$(BIN)/python -m examples.anybooks.live start
+
+spike: install ## A spike in the sales of AnyBooks live, and the mail that comes of it (minutes)
+	$(BIN)/python -m examples.anybooks.live spike
+
+anybooks-stop: install ## Stop exactly these
+	$(BIN)/python -m examples.anybooks.live stop
 
 cluster: install ## Start Kafka, an AWS stand-in and Flink on loopback (Java 17, Maven)
 	$(BIN)/python -m runners.cluster start $(CLUSTER)

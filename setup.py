@@ -36,7 +36,7 @@ setup(
         "tzdata",
     ],
     extras_require={
-        "examples": ["altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
+        "examples": ["aiosmtpd>=1.4.6,<2", "altair>=5.5,<7", "vl-convert-python>=1.7,<2"],
         "verify": ["duckdb>=1.4,<3"],
         "lake": ["duckdb>=1.4,<3", "sqlglot>=27,<31"],
         "ingest": ["psycopg[binary]>=3.2,<4"],

@@ -62,15 +62,22 @@ def open_shop(connection: str, table: str = TABLE) -> Connection[Any]:
         Nobody answers, or the user may not do this.
     """
     shop: Connection[Any] = psycopg.connect(connection, connect_timeout=10)
-    name = table.rpartition(".")[2]
+    row = shop.execute("SELECT to_regclass(%s)", [relation(table).as_string(None)]).fetchone()
+    if row is None or row[0] is None:
+        _make(shop, table)
+    shop.commit()
+    return shop
+
+
+def _make(shop: Connection[Any], table: str) -> None:
+    """Make the table; not one that is there, since CREATE INDEX would wait for open sales."""
     # IF NOT EXISTS does not keep two from making it at once
     shop.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    name = table.rpartition(".")[2]
     names = {"by_xid": f"{name}_by_xid", "by_time": f"{name}_by_time"}
     quoted = {word: sql.Identifier(text) for word, text in names.items()}
     for statement in _CREATE.split(";"):
         shop.execute(sql.SQL(statement).format(table=relation(table), **quoted))
-    shop.commit()
-    return shop
 
 
 def sales_between(sales: Sales, since: int, until: int) -> list[Sale]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
+    GoogleCloudOptions,
     JobServerOptions,
     PipelineOptions,
     PortableOptions,
@@ -113,7 +114,7 @@ def _fit_to(cluster: dict[str, Any], options: PipelineOptions, given: dict[str, 
     if portable.environment_type is not None:
         return
     portable.environment_type = "PROCESS"
-    portable.environment_config = json.dumps(_worker(options.view_as(FlinkOptions)))
+    portable.environment_config = json.dumps(_worker(options))
     if "environment_cache_millis" not in given:
         portable.environment_cache_millis = _WORKER_MILLIS
     if "sdk_worker_parallelism" not in given:
@@ -122,14 +123,17 @@ def _fit_to(cluster: dict[str, Any], options: PipelineOptions, given: dict[str, 
         portable.sdk_worker_parallelism = max(1, min(slots, flink.parallelism))
 
 
-def _worker(options: FlinkOptions) -> dict[str, Any]:
+def _worker(options: PipelineOptions) -> dict[str, Any]:
     if not os.access(_LAUNCHER, os.X_OK):
         raise FlinkError(f"{_LAUNCHER} is not executable; run: chmod +x {_LAUNCHER}")
+    python = options.view_as(FlinkOptions).flink_worker_python
     paths = dict.fromkeys([str(_ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     return {
         "command": str(_LAUNCHER),
         "env": {
-            "TIDEWATCH_WORKER_PYTHON": options.flink_worker_python or sys.executable,
+            "TIDEWATCH_WORKER_PYTHON": python or sys.executable,
+            # for people: whose worker a process is
+            "TIDEWATCH_JOB": options.view_as(GoogleCloudOptions).job_name or "",
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         },
     }

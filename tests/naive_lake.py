@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import UTC, datetime
 
+import pytest
+
 DIMENSION = "product_name"
+
+
+def assert_same(got, expected):
+    assert [list(row) for row in got] == [list(row) for row in expected]
+    for one, other in zip(got, expected, strict=True):
+        for name, value in one.items():
+            # a mean depends in its last bit on the order of its sum
+            same = (
+                pytest.approx(other[name], rel=1e-12) if isinstance(value, float) else other[name]
+            )
+            assert value == same, name
 
 
 def chosen(records, asked, time="detectionPeriodStartTime"):

@@ -185,6 +185,23 @@ class TestSilence:
         assert harness.journal.items == []
         assert not harness.due.set_for
 
+    def test_it_is_woken_twice_a_period_and_not_at_every_spacing(self, monkeypatch):
+        """Else a long backlog is walked through second by second, and holds the watermark back."""
+        second, wakes = MINUTE // 60, []
+        harness = Harness(detection(policy="zero"), Settings(second))
+        wake = harness.wake
+        monkeypatch.setattr(harness, "wake", lambda micros: (wakes.append(micros), wake(micros)))
+        harness.feed(np.arange(100) * MINUTE, np.ones(100))
+        harness.watermark(100 * MINUTE + 5)
+        assert len(harness.results) == 100
+        backlog = len(wakes)
+        assert backlog <= 100
+        harness.watermark(130 * MINUTE + 2 * second)
+        assert len(harness.results) == 130
+        assert len(wakes) - backlog <= 2 * 30 + 1
+        harness.watermark(END)
+        assert len(harness.results) == 130
+
 
 @pytest.mark.parametrize("policy", ["ignore", "zero"])
 def test_after_its_time_to_live_a_series_starts_anew_whenever_it_was_cleaned_up(policy):

@@ -202,7 +202,7 @@ def test_the_savepoint_command_prints_its_place(fake, capsys):
 
 
 def test_what_is_left_open_is_set():
-    options = PipelineOptions(["--streaming"])
+    options = PipelineOptions(["--streaming", "--job_name=sales"])
     set_defaults(options, OVERVIEW)
     tuning = options.view_as(FlinkOptions)
     assert (tuning.max_bundle_size, tuning.max_bundle_time_mills) == (5000, 50)
@@ -217,6 +217,7 @@ def test_what_is_left_open_is_set():
     config = json.loads(portable.environment_config)
     assert Path(config["command"]).name == "flink_worker.sh"
     assert config["env"]["TIDEWATCH_WORKER_PYTHON"] == sys.executable
+    assert config["env"]["TIDEWATCH_JOB"] == "sales"
     assert config["env"]["PYTHONPATH"].split(":")[0] == str(Path(flink.__file__).parent.parent)
 
 

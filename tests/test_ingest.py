@@ -169,6 +169,13 @@ def test_a_late_commit_with_an_earlier_time_is_published(shop):
     assert shop.once() == []
 
 
+def test_a_shop_is_opened_while_a_sale_is_open(shop):
+    with shop.connect() as late:
+        shop.sell(late)
+        open_shop(f"{shop.connection} options='-c lock_timeout=3000'", shop.name).close()
+        late.rollback()
+
+
 def test_savepoints_and_rollbacks(shop):
     with shop.connect() as connection:
         first = shop.sell(connection)

@@ -69,23 +69,14 @@ def rows_of(lake, name, asked):
     return lake.query(name, asked).to_pylist()
 
 
-def assert_same(got, expected):
-    assert [list(row) for row in got] == [list(row) for row in expected]
-    for one, other in zip(got, expected, strict=True):
-        for name, value in one.items():
-            # a mean depends in its last bit on the order of its sum
-            same = (
-                pytest.approx(other[name], rel=1e-12) if isinstance(value, float) else other[name]
-            )
-            assert value == same, name
-
-
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 @pytest.mark.parametrize("name", names())
 def test_rows_equal_an_independent_count(written, records, name, asked):
     if name in BY_ONE_SERIES and not asked.series:
         asked = Parameters(**asked.__dict__ | {"series": series_id("item-B"), "detector": "sales"})
-    assert_same(rows_of(written, name, asked), getattr(naive_lake, name)(*records, asked))
+    naive_lake.assert_same(
+        rows_of(written, name, asked), getattr(naive_lake, name)(*records, asked)
+    )
 
 
 def test_there_is_something_to_count(records):
@@ -103,7 +94,7 @@ def test_results_that_came_twice_count_once(records, tmp_path, name):
     write(tmp_path, "results", results, prefix="again")
     asked = ASKED["one series"] if name in BY_ONE_SERIES else Parameters()
     expected = getattr(naive_lake, name)(results, [], [], asked)
-    assert_same(rows_of(Lake(str(tmp_path)), name, asked), expected)
+    naive_lake.assert_same(rows_of(Lake(str(tmp_path)), name, asked), expected)
 
 
 @pytest.mark.parametrize("name", names())
@@ -219,7 +210,7 @@ def test_a_jobs_lake_has_what_its_json_results_have(job, name):
     asked = Parameters(series=series, recovery_after=3, rows=10_000, buckets=50)
     expected = getattr(naive_lake, name)(results, [], dead, asked)
     assert expected
-    assert_same(rows_of(Lake(str(job / "lake")), name, asked), expected)
+    naive_lake.assert_same(rows_of(Lake(str(job / "lake")), name, asked), expected)
 
 
 def test_the_alerts_counted_are_those_that_were_raised(job):

@@ -195,7 +195,10 @@ class DetectFn(beam.DoFn):
         over = outcome.head.last_start + detection.ttl + detection.period + 2 * every
         expiry.set(_time(over + every))
         if outcome.watch and not outcome.head.ended and now <= over:
-            _set(due, now // every * every + every)
+            # once when the next row ends, and once more, as a wake fills up to the one before; a
+            # chain of wakes at every spacing would crawl through each second of a long backlog
+            next_end = outcome.head.filled_to + 2 * detection.period
+            _set(due, max(now // every + 1, -(-next_end // every)) * every)
             input_end.set(_END)
 
     @on_timer(INPUT_END)

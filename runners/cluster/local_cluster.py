@@ -87,7 +87,7 @@ class Settings:
         """The same with a free port wherever none was named."""
         ports = dict(self.ports)
         for name in self.port_names():
-            ports.setdefault(name, _free_port(ports.values()))
+            ports.setdefault(name, free_port(ports.values()))
         return replace(self, ports=ports)
 
 
@@ -239,7 +239,14 @@ def _servers(folder: Path, settings: Settings | None) -> list[Server]:
     return servers
 
 
-def _free_port(taken: Collection[int]) -> int:
+def free_port(taken: Collection[int] = ()) -> int:
+    """A port of loopback that nobody listens on, none of ``taken``.
+
+    Raises
+    ------
+    ClusterError
+        If none was found.
+    """
     for port in random.sample(_FREE, 1000):
         if port not in taken and is_free(port):
             return port

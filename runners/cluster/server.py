@@ -39,7 +39,7 @@ class Server:
     folder
         Where its process file, log and data are; made if missing.
     ports
-        All that it listens on, the one in its address first.
+        All that it listens on, the one in its address first; none, if nobody calls it.
     command
         Called before each start: makes ready what it needs (fetches programs, writes
         configuration into its folder) and says the program's path and its arguments.
@@ -64,8 +64,8 @@ class Server:
 
     @property
     def address(self) -> str:
-        """``host:port``."""
-        return f"{LOOPBACK}:{self.ports[0]}"
+        """``host:port``; empty if it listens on no port."""
+        return f"{LOOPBACK}:{self.ports[0]}" if self.ports else ""
 
     @property
     def log(self) -> Path:
@@ -155,8 +155,8 @@ class Server:
                 return
             if time.monotonic() > deadline:
                 raise ServerFailed(
-                    f"{self.name} did not answer at {self.address} within "
-                    f"{self.patience_seconds:g} s; {self._told()}"
+                    f"{self.name} did not answer{f' at {self.address}' if self.ports else ''} "
+                    f"within {self.patience_seconds:g} s; {self._told()}"
                 )
             time.sleep(_POLL_SECONDS)
 
