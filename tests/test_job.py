@@ -833,7 +833,7 @@ SEVERAL = [
             "starting with a letter or digit, at most 100",
             "sinks.results: missing; its keys: path, kafka, kinesis, format",
             "unknown key 'sorce'; did you mean 'source'? "
-            "allowed: job, kafka, kinesis, source, detectors, sinks",
+            "allowed: job, kafka, kinesis, source, detectors, feedback, sinks",
         ],
     ),
 ]
@@ -940,7 +940,10 @@ def test_keys_without_a_value_are_named_once(mistakes):
 def test_an_alias_to_itself_is_a_mistake_not_a_loop(mistakes):
     text = yaml.safe_dump(LEAST, sort_keys=False) + "more: &a [*a, &b {b: *b}]\n"
     [line] = mistakes(text)
-    assert line == "unknown key 'more'; allowed: job, kafka, kinesis, source, detectors, sinks"
+    assert (
+        line
+        == "unknown key 'more'; allowed: job, kafka, kinesis, source, detectors, feedback, sinks"
+    )
 
 
 def test_credentials_are_never_shown(mistakes):
