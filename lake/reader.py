@@ -101,13 +101,25 @@ class Lake:
         )
 
     def _run(self, statement: str, days: Days) -> pa.Table:
-        with (
-            self._clear(),
-            duckdb.connect(config={"autoinstall_known_extensions": False}) as connection,
-        ):
-            for name, objects in days.objects.items():
-                self._view(connection, name, objects)
-            return connection.sql(statement).to_arrow_table()
+        try:
+            with (
+                self._clear(),
+                duckdb.connect(config={"autoinstall_known_extensions": False}) as connection,
+            ):
+                for name, objects in days.objects.items():
+                    self._view(connection, name, objects)
+                return connection.sql(statement).to_arrow_table()
+        except LakeError as error:
+            if self._has_changed(days):  # an object was put anew between two reads of its parts
+                raise FileNotFoundError(str(error)) from error
+            raise
+
+    def _has_changed(self, days: Days) -> bool:
+        listed = {name: found for name, found in days.objects.items() if found}
+        return any(
+            self.store.objects(name, found[0].date, found[-1].date) != found
+            for name, found in listed.items()
+        )
 
     @contextmanager
     def _clear(self) -> Iterator[None]:

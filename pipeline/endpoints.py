@@ -223,10 +223,9 @@ class WriteLakeTable(beam.PTransform):
             from transforms.io.lake_live import WriteLakeLive
 
             time_field = _TIME_FIELD[table]
-            rows = ROWS_AN_OBJECT
-            self._write = WriteLakeLive(
-                lake.path, table, record, names, order, time_field, lake.bucket, lake.shards, rows
-            )
+            when = (time_field, lake.bucket, lake.flush_every or lake.bucket)
+            how = (*when, lake.shards, ROWS_AN_OBJECT)
+            self._write = WriteLakeLive(lake.path, table, record, names, order, *how)
         else:
             self._write = WriteLake(lake.path, table, record, names, order)
 

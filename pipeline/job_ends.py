@@ -228,6 +228,11 @@ class Lake(Section):
         "Duration of event time that an object of a live job holds, a part of a day; "
         "files make an object a day",
     )
+    flush_every: PositiveDuration | None = Field(
+        default=None,
+        description="Duration of event time after which a live job's rows are there to be read, a "
+        "part of the bucket, whose object is put anew each time; default the bucket",
+    )
     shards: int = Field(
         default=1,
         ge=1,
@@ -240,6 +245,8 @@ class Lake(Section):
         if 86_400 * MICROSECONDS % self.bucket or self.bucket % MICROSECONDS:
             sentence = "must be whole seconds that divide a day, such as 1m, 10m, 1h"
             raise rule_broken((("bucket",), sentence))
+        if self.flush_every and self.bucket % self.flush_every:
+            raise rule_broken((("flush_every",), "must divide the bucket, such as 1m of 1h"))
         return self
 
 

@@ -248,8 +248,8 @@ def test_mail_and_sns_tell_of_it_and_the_link_shows_it_on_the_page(stack, story,
             return driver.execute_script("return document.body.innerText")
 
         wait_until(lambda: "Anomalies of item-A" in text(), "the page")
-        words = f"{story.spike.minute:%Y-%m-%d %H:%M}"
-        wait_until(lambda: words in text() and f"{sold} " in text(), "the anomaly")
+        words = f"{sold} quantity at {story.spike.minute:{RECORD_TIME}} UTC, where "
+        wait_until(lambda: words in text(), "the anomaly on the page")
         assert "Traceback" not in text()
         screenshot(driver, "anybooks-live-desktop", height=1500)
     with capsys.disabled():

@@ -41,10 +41,9 @@ def late_line(number, series="s", micros=MIDNIGHT):
     ).encode()
 
 
-def write_live(path, rows=1000, shards=1, bucket=10 * MINUTE):
-    return WriteLakeLive(
-        str(path), "late", schema.LATE, ["product"], ORDER, "eventTime", bucket, shards, rows
-    )
+def write_live(path, rows=1000, shards=1, bucket=10 * MINUTE, every=None):
+    when = ("eventTime", bucket, every or bucket)
+    return WriteLakeLive(str(path), "late", schema.LATE, ["product"], ORDER, *when, shards, rows)
 
 
 def growing(path, rows=4, store=None):
@@ -110,6 +109,19 @@ def test_a_bucket_is_written_once_when_event_time_has_passed_it(tmp_path):
     assert lake(tmp_path) == {f"{folder}/{names[0]}": [2, 1, 3], f"{folder}/{names[1]}": [4]}
 
 
+def test_a_bucket_grows_while_it_lasts_where_the_job_says_so(tmp_path):
+    stream = Stream().watermark(0)
+    stream.lines(1, late_line(1)).lines(1.5, late_line(2)).watermark(3)
+    stream.lines(4, late_line(3)).watermark(30)
+    assert len(stream.run(write_live(tmp_path, every=2 * MINUTE))) == 2
+    assert list(lake(tmp_path).values()) == [[1, 2, 3]]
+
+
+def test_flushes_divide_the_bucket(tmp_path):
+    with pytest.raises(ValueError, match="flush_every must divide the bucket, 600000000, got 7"):
+        write_live(tmp_path, every=7)
+
+
 def test_what_comes_after_its_buckets_flush_is_added_to_it(tmp_path):
     stream = Stream().watermark(0).lines(1, late_line(1)).watermark(11)
     stream.lines(12, late_line(2)).lines(14, late_line(3)).watermark(25)
@@ -151,7 +163,7 @@ def test_dead_letters_without_a_detector_are_told_apart_and_written_once(tmp_pat
 
     order = ("source", "position", "detectorName")
     write = WriteLakeLive(
-        str(tmp_path), "dead", schema.DEAD_LETTER, [], order, "time", 10 * MINUTE, 1, 10
+        str(tmp_path), "dead", schema.DEAD_LETTER, [], order, "time", MINUTE, MINUTE, 1, 10
     )
     Stream().watermark(0).lines(1, letter(1), letter(2)).watermark(30).lines(31, letter(2)).run(
         write
@@ -278,10 +290,25 @@ def test_due_times_are_aligned_and_never_before_the_row(second, seconds, offset)
     stem = Layout(seconds * 1_000_000, 1).stem(time, 0)
     start, end = bucket_of(stem)
     assert start <= MIDNIGHT + second * 1_000_000 < end
-    due = due_time(stem, end + offset)
+    due = due_time(stem, end + offset, end - start)
     assert due >= max(end + offset, end + GRACE)
     assert (due - end - GRACE) % (end - start) == 0
     assert due == end + GRACE or due - (end + offset) < end - start
+
+
+@given(st.integers(-200, 300), st.sampled_from([1, 10, 60]))
+def test_while_its_bucket_lasts_a_row_waits_for_the_next_flush(seconds, minutes):
+    stem = Layout(60 * MINUTE, 1).stem(f"{DAY} 01:07:00", 0)
+    (start, end), every = bucket_of(stem), minutes * MINUTE
+    now = start + seconds * 30_000_000
+    due = due_time(stem, now, every)
+    assert due >= max(now, start + every + GRACE)
+    if now <= end + GRACE:
+        assert due <= max(now + every, start + every + GRACE)
+        assert due <= end + GRACE
+        assert (due - start - GRACE) % every == 0
+    else:
+        assert due == due_time(stem, now, end - start)
 
 
 @pytest.mark.parametrize(
@@ -302,4 +329,4 @@ def test_a_wrong_writer_is_named(tmp_path):
     with pytest.raises(ValueError, match="rows must be >= 1, got 0"):
         write_live(tmp_path, rows=0)
     with pytest.raises(ValueError, match="time_field must be one of .* got 'x'"):
-        WriteLakeLive(str(tmp_path), "t", schema.LATE, [], ORDER, "x", MINUTE, 1, 1)
+        WriteLakeLive(str(tmp_path), "t", schema.LATE, [], ORDER, "x", MINUTE, MINUTE, 1, 1)

@@ -2,8 +2,9 @@
 
 An object is ``TABLE/date=YYYY-MM-DD/HHMMSS-600s-03of08-00000.parquet``: rows of the 600 seconds
 that start at HHMMSS (UTC), the third of eight shards, part 0. Rows wait in a bag until event time
-has passed their bucket, then one flush reads the object, adds the rows that it does not have yet,
-and puts it back whole. What comes after that is added in the same way by a later flush.
+has passed their bucket, or a part of it that the job names. Then one flush reads the object, adds
+the rows that it does not have yet, and puts it back whole. What comes after that is added in the
+same way by a later flush.
 
 So it does not matter what became of an earlier flush: one that is repeated after a crash, with the
 same rows or others, adds what is missing and nothing twice.
@@ -102,16 +103,27 @@ def bucket_of(stem: str) -> tuple[int, int]:
     return micros, micros + int(seconds) * MICROSECONDS
 
 
-def due_time(stem: str, now: int) -> int:
+def due_time(stem: str, now: int, every: int) -> int:
     """Event time of the flush that takes in a row that comes at event time ``now``.
 
-    The end of its bucket and `GRACE`; for a row that comes later, whole buckets after that, so
-    that a backlog rewrites an object once a bucket of progress and not once a row.
+    While its bucket lasts that is the next multiple of ``every`` and `GRACE`. For a row that comes
+    after the bucket it is whole buckets after its end, so that a backlog rewrites an object once a
+    bucket of progress and not once a row.
+
+    Parameters
+    ----------
+    stem : str
+        Names the bucket.
+    now : int
+        Microseconds since 1970.
+    every : int
+        From one flush to the next, microseconds; divides the bucket.
     """
     start, end = bucket_of(stem)
-    first = end + GRACE
-    late = max(0, -(-(now - first) // (end - start)))
-    return min(first + late * (end - start), _END)
+    first, spacing = (start + every, every) if now <= end + GRACE else (end, end - start)
+    first += GRACE
+    late = max(0, -(-(now - first) // spacing))
+    return min(first + late * spacing, _END)
 
 
 class WriteLakeLive(beam.PTransform):
@@ -133,8 +145,10 @@ class WriteLakeLive(beam.PTransform):
     time_field : str
         The field with the row's event time, ``YYYY-MM-DD HH:MM:SS[.ffffff]`` in UTC.
     bucket : int
-        Length of a bucket in microseconds: whole seconds that divide a day. The rows of a bucket
-        wait in state and become visible at its end.
+        Length of a bucket in microseconds: whole seconds that divide a day.
+    flush_every : int
+        How long rows wait in state until they become visible, microseconds: divides the bucket.
+        Its objects are put anew at each flush.
     shards : int
         Objects that a bucket is spread over, and so how many workers write at once.
     rows : int
@@ -150,12 +164,15 @@ class WriteLakeLive(beam.PTransform):
         order: Sequence[str],
         time_field: str,
         bucket: int,
+        flush_every: int,
         shards: int,
         rows: int,
     ) -> None:
         super().__init__()
         if rows < 1:
             raise ValueError(f"rows must be >= 1, got {rows}")
+        if flush_every < 1 or bucket % flush_every:
+            raise ValueError(f"flush_every must divide the bucket, {bucket}, got {flush_every}")
         if time_field not in record.names:
             raise ValueError(f"time_field must be one of {record.names}, got {time_field!r}")
         self._folder = FileSystems.join(path, table)
@@ -163,6 +180,7 @@ class WriteLakeLive(beam.PTransform):
         self._dimensions = tuple(dimensions)
         self._order = tuple(order)
         self._rows = rows
+        self._every = flush_every
         shard_fields = (_SHARD_FIELD,) if _SHARD_FIELD in record.names else self._order
         self._place = PlaceFn(Layout(bucket, shards), time_field, shard_fields)
 
@@ -173,7 +191,8 @@ class WriteLakeLive(beam.PTransform):
             store, self._folder, self._record, self._dimensions, self._order, self._rows
         )
         placed = lines | "Place" >> beam.ParDo(self._place).with_output_types(tuple[str, bytes])
-        return placed | "Flush" >> beam.ParDo(FlushFn(table)).with_output_types(str)
+        flush = FlushFn(table, self._every)
+        return placed | "Flush" >> beam.ParDo(flush).with_output_types(str)
 
 
 class PlaceFn(beam.DoFn):
@@ -229,6 +248,8 @@ class FlushFn(beam.DoFn):
     ----------
     table : GrowingTable
         Where rows go.
+    every : int
+        From one flush of a bucket to the next, microseconds.
     """
 
     WAITING = BagStateSpec("waiting", BytesCoder())
@@ -236,8 +257,9 @@ class FlushFn(beam.DoFn):
     # (2.77) gives each the other's timers
     DUE = TimerSpec("flush", TimeDomain.WATERMARK)
 
-    def __init__(self, table: GrowingTable) -> None:
+    def __init__(self, table: GrowingTable, every: int) -> None:
         self._table = table
+        self._every = every
 
     def process(
         self,
@@ -246,10 +268,10 @@ class FlushFn(beam.DoFn):
         waiting: BagRuntimeState = beam.DoFn.StateParam(WAITING),
         due: RuntimeTimer = beam.DoFn.TimerParam(DUE),
     ) -> None:
-        """Let the lines wait for their bucket's end."""
+        """Let the lines wait for the next flush."""
         stem, lines = element
         waiting.add(lines)
-        micros = due_time(stem, int(timestamp.micros))
+        micros = due_time(stem, int(timestamp.micros), self._every)
         # a tag of its own, so that a later row does not move an earlier one's flush
         due.set(Timestamp(micros=micros), dynamic_timer_tag=str(micros))
 
