@@ -298,6 +298,7 @@ LIVE_MISTAKES = [
         "sinks.late.kafka.topic: 'out-late' is another sink's topic",
     ),
     ("sinks.lake", {"path": "l", "bucket": "7m"}, "sinks.lake.bucket: must be whole seconds th"),
+    ("sinks.lake", {"path": "l", "flush_every": "7m"}, "sinks.lake.flush_every: must divide the b"),
     ("sinks.lake", {"path": "l", "shards": 0}, "sinks.lake.shards: must be 1 to 99, got 0"),
     ("sinks.balance", {"kafka": {"topic": "b"}}, "sinks.balance.path: missing", "sinks.balance: u"),
 ]
