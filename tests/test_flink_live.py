@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from functools import partial
@@ -17,11 +16,7 @@ from runners import flink
 from runners.cluster.local_cluster import Cluster, Settings
 from runners.flink_rest import JobManager
 
-pytestmark = [
-    pytest.mark.integration,
-    # Beam leaves the pipe from its job server to the garbage collector
-    pytest.mark.filterwarnings("ignore:unclosed file <_io.BufferedReader:ResourceWarning"),
-]
+pytestmark = pytest.mark.integration
 SECONDS = 240
 """Patience: a fresh worker imports Beam, which takes long on a busy machine."""
 
@@ -60,7 +55,6 @@ def start(cluster, folder, *more):
         *more,
     ]
     job = flink.run(partial(counting_job.build, folder=folder), PipelineOptions(options))
-    gc.collect()  # see the mark above
     return job
 
 
