@@ -50,6 +50,7 @@ class FlinkOptions(PipelineOptions):
             type=int,
             help=f"milliseconds (default: {CHECKPOINT_MILLIS}; bounded jobs: none)",
         )
+        add("--finish_bundle_before_checkpointing", action="store_true", default=None)
         add("--checkpoint_timeout_millis", type=int)
         add("--min_pause_between_checkpoints", type=int, help="milliseconds")
         add("--savepoint_path", help="start with the state of this savepoint or checkpoint")
@@ -84,6 +85,9 @@ def set_defaults(options: PipelineOptions, cluster: dict[str, Any] | None) -> No
         flink.max_bundle_time_mills = BUNDLE_MILLIS
     if flink.checkpointing_interval is None and options.view_as(StandardOptions).streaming:
         flink.checkpointing_interval = CHECKPOINT_MILLIS
+    # else Beam keeps the output of a bundle that a checkpoint ends until that step's next bundle or
+    # watermark: of a step that seldom has an element, such as the alerts', for hours
+    flink.finish_bundle_before_checkpointing = True
     if "max_cache_memory_usage_mb" not in given:
         # each value put into Beam's cache is measured by a walk through all it refers to
         options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0

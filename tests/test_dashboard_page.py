@@ -210,7 +210,9 @@ def test_the_page_imports_the_lake_and_nothing_above(monkeypatch):
 
     allowed = {"dashboard", "lake", "streamlit", "altair", "pandas", "numpy", "sqlglot"}
     for path in PAGE.parent.glob("*.py"):
-        assert imports_of(path.read_text()) <= allowed | set(sys.stdlib_module_names)
+        # what readers say goes where the job file says, and only there is it read
+        more = {"pipeline"} if path.name == "feedback.py" else set()
+        assert imports_of(path.read_text()) <= allowed | more | set(sys.stdlib_module_names)
     allowed = {"lake", "transforms", "duckdb", "pyarrow", "sqlglot", "boto3", "botocore"}
     for path in (Path(PAGE).parent.parent / "lake").glob("*.py"):
         text = path.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import re
@@ -17,7 +18,7 @@ import yaml
 from detectors.calibration import MOST_LEARNT_DECADES, score_of
 from detectors.model import DETECTORS, ModelSpec, SeriesModel
 from detectors.thresholds import THRESHOLDS
-from pipeline import launch, verify
+from pipeline import feedback, launch, verify
 from pipeline.endpoints import LAKE_TABLES
 from pipeline.job import load_job
 from pipeline.specs import model_parameters
@@ -357,6 +358,14 @@ def test_every_option_of_verify_is_explained():
     told = [code(name) for name, _ in table(section(OPERATIONS, "Are two runs equal?"))]
     options = [action.option_strings for action in verify._parser()._actions]
     assert sorted(told) == sorted(each[-1] for each in options if each and "-h" not in each)
+
+
+def test_every_option_of_feedback_is_explained():
+    told = [re.findall(r"`(--\w+)`", row[0]) for row in table(text_of(DOCS / "feedback.md"))]
+    parser = argparse.ArgumentParser(add_help=False)
+    feedback._add_rule_arguments(parser, "30d")
+    options = [action.option_strings[-1] for action in parser._actions]
+    assert sorted(sum(told, [])) == sorted(options)
 
 
 def test_the_code_examples_of_operations_compile():
