@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from transforms.io.kafka_client import KafkaCluster
 
 _MESSAGES_A_READ = 4096
 _ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
+"""A read waits so long for as many messages as it may give, though there be fewer."""
 _GROUP = "tidewatch-verify"
 
 
@@ -46,9 +49,12 @@ def values_of(cluster: KafkaCluster, topic: str) -> Iterator[bytes]:
 
 def _until_end(consume: Callable[..., Iterable[Any]], left: dict[int, int]) -> Iterator[bytes]:
     """Values up to the end of each partition; ``left`` maps those that are not read yet to it."""
+    heard = time.monotonic()
     while left:
-        messages = list(consume(_MESSAGES_A_READ, timeout=_ANSWER_SECONDS))
-        if not messages:
+        messages = list(consume(_MESSAGES_A_READ, timeout=_LOOK_SECONDS))
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > _ANSWER_SECONDS:
             raise Unreadable(
                 f"no message in {_ANSWER_SECONDS:g} s, but partitions {list(left)} go on"
             )

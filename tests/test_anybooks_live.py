@@ -250,6 +250,7 @@ def test_mail_and_sns_tell_of_it_and_the_link_shows_it_on_the_page(stack, story,
         wait_until(lambda: "Anomalies of item-A" in text(), "the page")
         words = f"{sold} quantity at {story.spike.minute:{RECORD_TIME}} UTC, where "
         wait_until(lambda: words in text(), "the anomaly on the page")
+        wait_until(lambda: "Not an anomaly" in text(), "the buttons for feedback")
         assert "Traceback" not in text()
         screenshot(driver, "anybooks-live-desktop", height=1500)
     with capsys.disabled():
