@@ -34,7 +34,7 @@ def command(asked: argparse.Namespace) -> list[str]:
     """The server's command line."""
     settings = _SETTINGS | {"server.address": asked.address, "server.port": str(asked.port)}
     return [
-        *(sys.executable, "-m", "streamlit", "run", str(PAGE)),
+        *(sys.executable, "-m", "dashboard.streamlit_server", "run", str(PAGE)),
         *(f"--{name}={value}" for name, value in settings.items()),
         *("--", "--lake", asked.lake, "--refresh", str(asked.refresh)),
         *(("--job", asked.job) if asked.job else ()),
