@@ -138,6 +138,8 @@ class Seen:
         Of each result that was looked at, seconds from the close of its period.
     by_detector : dict of str to int
         How many of each.
+    by_close : dict of float to list of float
+        The latencies again, by the end of the period.
     out_of_order : int
         Results that came after one of a later period of their series.
     """
@@ -146,6 +148,7 @@ class Seen:
     seconds: float
     latencies: list[float]
     by_detector: dict[str, int]
+    by_close: dict[float, list[float]]
     out_of_order: int
 
 
@@ -172,6 +175,7 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
     first, last, count = float("inf"), 0.0, 0
     latencies: list[float] = []
     by_detector: dict[str, int] = {}
+    by_close: dict[float, list[float]] = {}
     newest: dict[tuple[str, str], str] = {}
     out_of_order = 0
     while left:
@@ -186,12 +190,15 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
             name = result.get("detectorName", "")
             by_detector[name] = by_detector.get(name, 0) + 1
             if close := result.get("detectionPeriodEndTime"):
-                latencies.append(moment - delay - _seconds(close))
+                end = _seconds(close)
+                latencies.append(moment - delay - end)
+                by_close.setdefault(end, []).append(latencies[-1])
                 series = name, result["timeseriesId"]
                 out_of_order += close < newest.get(series, "")
                 newest[series] = close
     consumer.close()
-    return Seen(count, max(last - first, 0.0), latencies, by_detector, out_of_order)
+    seconds = max(last - first, 0.0)
+    return Seen(count, seconds, latencies, by_detector, by_close, out_of_order)
 
 
 _KNOWN: dict[str, float] = {}

@@ -10,7 +10,8 @@ share its cores. Two measurements are made of each case:
 - *live*: records are made at a steady rate, each stamped with the moment it is made. Latency is
   from the close of a period (its end and the allowed disorder; a point's own time without periods)
   to the moment the result is handed to Kafka. A rate is sustained if the job keeps up with it.
-  Where a case has history, models learn it from files first, and the measurement begins after.
+  Where a case has history, models learn it from files first, and the measurement begins after; else
+  it begins once the load has run for a while, and what lay there until the job was up is caught up.
 
 The peers read the same topic on the same cluster: Beam's ``AnomalyDetection(ZScore)`` through the
 same source and parser, and a Flink job in Java that does the left discord by its definition.
@@ -49,8 +50,10 @@ MICROSECONDS = 1_000_000
 FIRST = 1_704_067_200 * MICROSECONDS  # 2024-01-01
 JAVA = Path(__file__).parent / "flink_java"
 START_SECONDS = 240
+SETTLE_SECONDS = 40
 _POLL_SECONDS = 0.5
 DISORDER_SECONDS = 1.0
+_OF_A_PERIOD = {"least": 0.0, "p50": 0.5, "p99": 0.99, "most": 1.0}
 
 
 @dataclass(frozen=True)
@@ -232,9 +235,11 @@ class Bench:
         learnt = case.history * case.series * len(case.models)
         with self._job(case, source, results):
             warm = self._warm_up(case, source, results, learnt) if learnt else 0.0
-            load = Load(self._brokers, source, case.series, rate, round(rate * case.seconds))
+            settle = 0 if learnt else SETTLE_SECONDS
+            records = round(rate * (settle + case.seconds))
+            process = Load(self._brokers, source, case.series, rate, records).start()
+            time.sleep(settle)
             before = self._end_of(source)
-            process = load.start()
             begin = time.time()
             while self._end_of(source) == before:
                 time.sleep(_POLL_SECONDS)
@@ -257,6 +262,11 @@ class Bench:
             "latency_p50": percentile(seen.latencies, 0.5),
             "latency_p99": percentile(seen.latencies, 0.99),
             "latency_most": max(seen.latencies, default=None),
+            "latency_by_period": [
+                {"results": len(each), **{k: percentile(each, q) for k, q in _OF_A_PERIOD.items()}}
+                for _, each in sorted(seen.by_close.items())
+                if case.period_seconds
+            ],
             "out_of_order": seen.out_of_order,
             "warm_up_seconds": warm,
             "metrics": metrics,

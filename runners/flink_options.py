@@ -30,6 +30,8 @@ BUNDLE_MILLIS = 50
 100 ms at which live sources poll: with 500 and 1,000 ms records came through, but the watermark
 stood still. With the project's it moves at 500 too (docs/decisions/0020-names-of-residuals.md)."""
 CHECKPOINT_MILLIS = 10_000
+STATE_CACHE_MB = 256
+"""Of a worker process: what waits for its watermark is then not read back from the runner."""
 _JOB_SERVER_JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
 """It lives for seconds, to translate one graph."""
 _WORKER_MILLIS = 60_000
@@ -89,8 +91,7 @@ def set_defaults(options: PipelineOptions, cluster: dict[str, Any] | None) -> No
     # watermark: of a step that seldom has an element, such as the alerts', for hours
     flink.finish_bundle_before_checkpointing = True
     if "max_cache_memory_usage_mb" not in given:
-        # each value put into Beam's cache is measured by a walk through all it refers to
-        options.view_as(WorkerOptions).max_cache_memory_usage_mb = 0
+        options.view_as(WorkerOptions).max_cache_memory_usage_mb = STATE_CACHE_MB
     server = options.view_as(JobServerOptions)
     if not server.job_server_jvm_properties and cluster is not None:
         server.job_server_jvm_properties = _JOB_SERVER_JVM

@@ -18,8 +18,13 @@ from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_a
 from apache_beam.runners.worker import sdk_worker_main
 from google.protobuf import json_format, text_format
 
+from runners import worker_state
+
 _ANSWER_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
+_SWITCH_SECONDS = 0.0002
+"""How long a thread may keep the interpreter from the others. With Python's 5 ms, the answer to
+each read of state waits for so long while another step of the job parses."""
 
 
 def main(arguments: list[str]) -> None:
@@ -29,6 +34,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--provision_endpoint", required=True)
     known, _ = parser.parse_known_args(arguments)
     _end_with(os.getppid())
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    worker_state.quicken()
     os.environ.update(environment(known.id, provision(known.id, known.provision_endpoint)))
     sdk_worker_main.main([])
 

@@ -40,7 +40,7 @@ _TASK_MANAGER_SIZES = {
     "taskmanager.memory.network.min": "128m",
     "taskmanager.memory.network.max": "128m",
     "taskmanager.network.sort-shuffle.min-buffers": 64,  # of a bounded job, for each partition
-    "taskmanager.memory.managed.size": "256m",  # RocksDB
+    "taskmanager.memory.managed.size": "512m",  # RocksDB
     "taskmanager.memory.jvm-metaspace.size": "256m",
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
@@ -165,6 +165,9 @@ def _shared(flink: Path, rest: int, rpc: int) -> dict[str, object]:
         "cluster.evenly-spread-out-slots": "true",
         "state.backend.type": "rocksdb",
         "state.backend.incremental": "true",
+        # each state cell has a buffer, and each takes an eighth of this at once; if together they
+        # are more than half of a slot's managed memory, RocksDB writes a file for every few rows
+        "state.backend.rocksdb.writebuffer.size": "16m",
         "state.checkpoints.dir": (flink / "checkpoints").as_uri(),
         "state.savepoints.dir": (flink / "savepoints").as_uri(),
         "state.checkpoints.num-retained": 2,

@@ -7,6 +7,7 @@ generator that goes one step on whenever the runner asks for records.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -33,6 +34,9 @@ MOST_SPLITS = 4
 DISCOVER_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.5
+"""Records that come one by one are taken together once in so long, unless they wait in heaps: each
+series in a bundle is an element of the stateful step, which costs more than many of its points."""
 SETTLED_SECONDS = 2.0
 """A partition counts as idle when it had nothing new for so long: after an outage, producers reach
 one partition before another."""
@@ -139,6 +143,7 @@ class KafkaReader(UnboundedReader):
         self._given: dict[int, int] = {}  # the next offset that the runner gets
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
         self._pending: deque[Taken] = deque()
+        self._fetch_at = -math.inf  # by `pace`
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
         if mark is not None and mark.partitions is not None:
@@ -214,8 +219,12 @@ class KafkaReader(UnboundedReader):
         self._tail.close()
 
     def _fetch(self) -> None:
+        if self._pace() < self._fetch_at:
+            return
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
+        if 0 < len(found.messages) < BATCH_RECORDS:
+            self._fetch_at = self._pace() + GATHER_SECONDS
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)

@@ -64,6 +64,24 @@ public class BundleCheckpointHandlers {
     private static final ThreadLocal<Map<String, Queue<String>>> FIRED =
         ThreadLocal.withInitial(HashMap::new);
 
+    /**
+     * When the residuals of this attempt that wait are due, by name. All of an operator are to be due
+     * together: one that is due while the bundle of another ends opens the next bundle at once, and
+     * under load the watermark finds an open bundle each time.
+     */
+    private static final ThreadLocal<Map<String, Instant>> WAITING =
+        ThreadLocal.withInitial(HashMap::new);
+
+    /**
+     * By how much the residuals of this attempt are due later than asked for, in milliseconds. After
+     * a bundle the operator gives out what it made, and waits if the next step has no room. A
+     * residual that becomes due in the meantime opens the next bundle before the watermark is sent:
+     * it then stands until the next checkpoint, and the next step gets nothing to do but append.
+     */
+    private static final ThreadLocal<Double> EXTRA = ThreadLocal.withInitial(() -> 0.0);
+
+    private static final double MOST_EXTRA_MILLIS = 5_000;
+
     private final TimerInternalsFactory<T> timers;
     private final StateInternalsFactory<T> states;
     private final Coder<WindowedValue<T>> residualCoder;
@@ -90,6 +108,10 @@ public class BundleCheckpointHandlers {
       if (!timerId.startsWith(SDF_PREFIX)) {
         return false;
       }
+      Instant due = WAITING.get().remove(timerId);
+      if (due != null && WAITING.get().isEmpty()) {
+        adapt(Instant.now().getMillis() - due.getMillis());
+      }
       String stem = timerId.substring(0, timerId.lastIndexOf(':') + 1);
       FIRED.get().computeIfAbsent(stem, any -> new ArrayDeque<>()).add(timerId);
       return true;
@@ -108,11 +130,14 @@ public class BundleCheckpointHandlers {
     private void keep(DelayedBundleApplication residual) {
       WindowedValue<T> value = decoded(residual.getApplication());
       StateInternals state = states.stateInternalsForKey(value.getValue());
-      Instant due = Instant.now().plus(delayMillis(residual));
+      Instant due = due(delayMillis(residual));
       Instant hold = Instant.ofEpochMilli(watermarkMillis(residual.getApplication()));
       for (BoundedWindow window : value.getWindows()) {
         StateNamespace namespace = StateNamespaces.window(windowCoder, window);
         String name = freeName(state, namespace);
+        if (state.getKey() instanceof FlinkKey) {
+          WAITING.get().put(name, due);
+        }
         timers
             .timerInternalsForKey(value.getValue())
             .setTimer(namespace, name, "", due, hold, TimeDomain.PROCESSING_TIME);
@@ -124,6 +149,22 @@ public class BundleCheckpointHandlers {
                     Collections.singletonList(window),
                     value.getPaneInfo()));
       }
+    }
+
+    private static void adapt(long lateMillis) {
+      double extra = EXTRA.get();
+      extra = lateMillis > LEAST_DELAY_MILLIS ? extra + lateMillis : extra * 0.9;
+      EXTRA.set(Math.min(MOST_EXTRA_MILLIS, extra));
+    }
+
+    /** After the delay, or with the others that wait, if they are due before. */
+    private static Instant due(long delayMillis) {
+      Instant now = Instant.now();
+      Instant due = now.plus(Math.max(delayMillis, EXTRA.get().longValue()));
+      for (Instant other : WAITING.get().values()) {
+        due = other.isBefore(due) ? other : due;
+      }
+      return due.isBefore(now) ? now : due;
     }
 
     private String freeName(StateInternals state, StateNamespace namespace) {
