@@ -132,8 +132,8 @@ class DetectFn(beam.DoFn):
             return [_END_MICROS]
         detection = self._detections[block.series.detector]
         times = -(-detection.ends(block.times) // every) * every
-        if len(times) == 1:
-            return times.tolist()
+        if times.min() == times.max():
+            return [int(times[0])]
         times = np.unique(times)
         # a long backlog needs no wake for each period it spans, only enough to make progress
         step = -(-len(times) // MOST_TIMERS_A_BLOCK) or 1

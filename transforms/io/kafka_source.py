@@ -25,7 +25,7 @@ from transforms.io.kafka_errors import ReadFailed, Seldom, passes
 from transforms.io.kafka_mark import KafkaMark, KafkaMarkCoder, Reached
 from transforms.io.kafka_tail import Tail
 from transforms.io.kafka_topic import Topic, is_answered
-from transforms.io.unbounded import bundle_settings
+from transforms.io.unbounded import bundle_settings, poll_after
 from transforms.records import MICROSECONDS
 from transforms.watermark import EventTimes, SplitWatermark
 
@@ -34,9 +34,10 @@ MOST_SPLITS = 4
 DISCOVER_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-GATHER_SECONDS = 0.5
-"""Records that come one by one are taken together once in so long, unless they wait in heaps: each
-series in a bundle is an element of the stateful step, which costs more than many of its points."""
+GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
+"""Many records that come one by one are taken together, unless they wait in heaps: each series in a
+bundle is an element of the stateful step, which costs more than many of its points. After a fetch
+the next one waits for so long for each record it had, and at most for so long."""
 SETTLED_SECONDS = 2.0
 """A partition counts as idle when it had nothing new for so long: after an outage, producers reach
 one partition before another."""
@@ -219,12 +220,16 @@ class KafkaReader(UnboundedReader):
         self._tail.close()
 
     def _fetch(self) -> None:
-        if self._pace() < self._fetch_at:
+        wait = self._fetch_at - self._pace()
+        if wait > 0:
+            poll_after(wait)
             return
+        poll_after(0)
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
-        if 0 < len(found.messages) < BATCH_RECORDS:
-            self._fetch_at = self._pace() + GATHER_SECONDS
+        if len(found.messages) < BATCH_RECORDS:
+            wait = min(GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages))
+            self._fetch_at = self._pace() + wait
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)

@@ -80,7 +80,7 @@ public class BundleCheckpointHandlers {
      */
     private static final ThreadLocal<Double> EXTRA = ThreadLocal.withInitial(() -> 0.0);
 
-    private static final double MOST_EXTRA_MILLIS = 5_000;
+    private static final double MOST_EXTRA_MILLIS = 1_000;
 
     private final TimerInternalsFactory<T> timers;
     private final StateInternalsFactory<T> states;
@@ -153,7 +153,7 @@ public class BundleCheckpointHandlers {
 
     private static void adapt(long lateMillis) {
       double extra = EXTRA.get();
-      extra = lateMillis > LEAST_DELAY_MILLIS ? extra + lateMillis : extra * 0.9;
+      extra = lateMillis > LEAST_DELAY_MILLIS ? extra + lateMillis : extra / 2;
       EXTRA.set(Math.min(MOST_EXTRA_MILLIS, extra));
     }
 
