@@ -63,8 +63,9 @@ def _commit(context: Any) -> None:
             cell._state_handler = _Sending(cell._state_handler, sent)  # noqa: SLF001
         cell.commit()
     for answer in sent:
-        if error := answer.get().error:
-            raise RuntimeError(f"the runner did not take the state of a bundle: {error}")
+        response = answer.get()  # None from a runner in this process
+        if response is not None and response.error:
+            raise RuntimeError(f"the runner did not take the state of a bundle: {response.error}")
 
 
 def _token(handler: Any, state_key: Any) -> Any:

@@ -208,7 +208,7 @@ def test_what_is_left_open_is_set():
     assert (tuning.max_bundle_size, tuning.max_bundle_time_mills) == (5000, 50)
     assert tuning.checkpointing_interval == 10_000
     assert tuning.finish_bundle_before_checkpointing is True
-    assert options.view_as(WorkerOptions).max_cache_memory_usage_mb == 0
+    assert options.view_as(WorkerOptions).max_cache_memory_usage_mb == 256
     assert options.view_as(FlinkRunnerOptions).flink_version == "1.19"
     assert options.view_as(FlinkRunnerOptions).parallelism == 3
     portable = options.view_as(PortableOptions)

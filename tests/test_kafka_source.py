@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 
 import fake_kafka
+import numpy as np
 import pytest
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import OFFSET_BEGINNING, KafkaError
 
 from transforms.fields import Fields
 from transforms.io import kafka_source, unbounded
+from transforms.io.kafka_batches import BATCH_RECORDS
 from transforms.io.kafka_client import KafkaCluster
 from transforms.io.kafka_errors import ReadFailed
 from transforms.io.kafka_mark import KafkaMark, Reached
@@ -112,6 +114,47 @@ def test_every_record_is_given_once_in_batches_of_one_partition():
     broker.write(1, *range(2))
     found = run(reader_of(broker), broker, 1)
     assert sorted(found) == [(0, 0, 3), (0, 3, 2), (1, 0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("fetched", "after"),
+    [(1, 0.001), (300, 0.3), (5_000, 1.0), (BATCH_RECORDS, 0.0)],
+    ids=[
+        "a few are not waited for",
+        "many are gathered",
+        "for a second",
+        "a heap is taken at once",
+    ],
+)
+def test_after_a_fetch_the_next_waits_for_more(fetched, after):
+    broker = fake_kafka.Broker(1)
+    broker.write(0, *[1] * fetched)
+    reader = reader_of(broker)
+    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
+    while not reader.advance():
+        broker.seconds += 0.1
+    begun = broker.seconds
+    broker.write(0, 1)
+    for moment in np.arange(0, 1.5, 0.0005):
+        broker.seconds = begun + moment
+        if reader.advance():
+            break
+    assert moment == pytest.approx(after, abs=0.001)
+
+
+def test_a_reader_that_gathers_is_polled_when_it_has_done_so(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kafka_source, "poll_after", asked.append)
+    broker = fake_kafka.Broker(1)
+    broker.write(0, *[1] * 300)
+    reader = reader_of(broker)
+    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
+    while not reader.advance():
+        broker.seconds += 0.1
+    asked.clear()
+    broker.seconds += 0.1
+    assert not reader.advance()
+    assert asked == [pytest.approx(0.2)]
 
 
 def test_a_share_reads_its_own_partitions_and_finds_new_ones():
@@ -237,6 +280,7 @@ def test_a_batch_is_not_behind_the_watermark_and_moves_it():
     assert reader.get_current_timestamp() == MIN_TIMESTAMP
     assert watermark(reader) == 15 * SECOND
     broker.write(0, 17 * SECOND)
+    broker.seconds += 0.1
     assert reader.advance()
     assert reader.get_current_timestamp() == Timestamp(15)
     assert watermark(reader) == 15 * SECOND
@@ -314,7 +358,8 @@ def test_a_partition_that_is_behind_holds_the_watermark():
     broker.write(0, *[50 * SECOND] * 500)
     broker.write(1, 3 * SECOND)
     for _ in range(30):  # partition 0 has so much that partition 1 has not got its turn
-        assert reader.advance()
+        while not reader.advance():
+            broker.seconds += 0.1
     assert watermark(reader) is None or watermark(reader) <= 3 * SECOND
 
 

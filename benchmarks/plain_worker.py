@@ -1,0 +1,11 @@
+"""A worker whose state is handled as Beam does, for peers that are measured as their users run them."""
+
+from __future__ import annotations
+
+import sys
+
+from runners import flink_worker, worker_state
+
+if __name__ == "__main__":
+    worker_state.quicken = lambda: None
+    flink_worker.main(sys.argv[1:])
