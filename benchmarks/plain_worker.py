@@ -1,4 +1,4 @@
-"""A worker whose state is handled as Beam does, for peers that are measured as their users run them."""
+"""A worker that handles state as Beam does: peers are measured as their users run them."""
 
 from __future__ import annotations
 
