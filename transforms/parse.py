@@ -115,7 +115,9 @@ def parse_batch(
 
 def _take_quickly(points: _Points, start: int, end: int) -> bool:
     """Take the payloads from ``start`` to ``end`` if each of them is right for each detector."""
-    payloads = points.batch.payloads[start:end]
+    payloads = points.batch.payloads
+    if end - start < len(payloads):
+        payloads = payloads[start:end]
     if start == end or max(map(len, payloads)) > MOST_PAYLOAD_BYTES:
         return start == end
     records = json_records(payloads)
