@@ -142,21 +142,6 @@ def test_after_a_fetch_the_next_waits_for_more(fetched, after):
     assert moment == pytest.approx(after, abs=0.001)
 
 
-def test_a_reader_that_gathers_is_polled_when_it_has_done_so(monkeypatch):
-    asked = []
-    monkeypatch.setattr(kafka_source, "poll_after", asked.append)
-    broker = fake_kafka.Broker(1)
-    broker.write(0, *[1] * 300)
-    reader = reader_of(broker)
-    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
-    while not reader.advance():
-        broker.seconds += 0.1
-    asked.clear()
-    broker.seconds += 0.1
-    assert not reader.advance()
-    assert asked == [pytest.approx(0.2)]
-
-
 def test_a_share_reads_its_own_partitions_and_finds_new_ones():
     broker = fake_kafka.Broker(3)
     for partition in range(3):

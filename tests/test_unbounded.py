@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.io.unbounded import POLL_SECONDS, _ReadFn, poll_after
+from transforms.io.unbounded import _ReadFn
 
 
 class Reader:
@@ -36,16 +36,3 @@ def test_the_last_instance_closes_the_readers():
     assert not reader.closed
     second.teardown()
     assert reader.closed
-
-
-def test_a_reader_says_when_it_is_polled_again():
-    read = _ReadFn("one job")
-    read.start_bundle()
-    assert read._poll_interval == POLL_SECONDS
-    poll_after(0.7)
-    assert read._poll_interval == 0.7
-    poll_after(0.0)
-    assert read._poll_interval == POLL_SECONDS
-    poll_after(0.7)
-    read.start_bundle()
-    assert read._poll_interval == POLL_SECONDS

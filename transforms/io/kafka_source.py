@@ -25,7 +25,7 @@ from transforms.io.kafka_errors import ReadFailed, Seldom, passes
 from transforms.io.kafka_mark import KafkaMark, KafkaMarkCoder, Reached
 from transforms.io.kafka_tail import Tail
 from transforms.io.kafka_topic import Topic, is_answered
-from transforms.io.unbounded import bundle_settings, poll_after
+from transforms.io.unbounded import bundle_settings
 from transforms.records import MICROSECONDS
 from transforms.watermark import EventTimes, SplitWatermark
 
@@ -220,11 +220,8 @@ class KafkaReader(UnboundedReader):
         self._tail.close()
 
     def _fetch(self) -> None:
-        wait = self._fetch_at - self._pace()
-        if wait > 0:
-            poll_after(wait)
+        if self._pace() < self._fetch_at:
             return
-        poll_after(0)
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
         if len(found.messages) < BATCH_RECORDS:

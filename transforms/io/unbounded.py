@@ -103,11 +103,6 @@ def bundle_settings() -> Any:
     return _BUNDLE.settings
 
 
-def poll_after(seconds: float) -> None:
-    """Say when a reader that gives nothing now is to be asked again; not before `POLL_SECONDS`."""
-    _BUNDLE.pause = max(POLL_SECONDS, seconds)
-
-
 # Beam has no public way to give a reader anything that is not in the source: `create_reader` gets
 # no options. The version of Beam is pinned, and a test reads a source through this.
 class _ReadFn(unbounded_source._ReadFromUnboundedSourceDoFn):  # noqa: SLF001
@@ -128,13 +123,3 @@ class _ReadFn(unbounded_source._ReadFromUnboundedSourceDoFn):  # noqa: SLF001
     def start_bundle(self) -> None:
         """Show the settings to readers that are made in this bundle, on this thread."""
         _BUNDLE.settings = self._settings
-        _BUNDLE.pause = POLL_SECONDS
-
-    @property
-    def _poll_interval(self) -> float:
-        """Seconds until a reader that gave nothing is asked again."""
-        return float(_BUNDLE.pause)
-
-    @_poll_interval.setter
-    def _poll_interval(self, seconds: float) -> None:
-        _BUNDLE.pause = seconds
