@@ -80,7 +80,7 @@ class Case:
     name : str
         What it is called in the report.
     models : tuple of str
-        ``forest``, ``discord``, or a peer: ``zscore``, ``java``.
+        ``forest``, ``discord``, or a peer: ``zscore``, ``zscore on our worker``, ``java``.
     series : int
         How many series take turns.
     period_seconds : int
