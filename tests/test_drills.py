@@ -204,13 +204,13 @@ def test_changed_threshold_goes_on_from_savepoint(drill, twin):
 
 
 def test_beyond_the_disorder_each_record_is_used_or_late(cluster, tmp_path):
-    """Half an hour of disorder where three minutes are allowed, and a TaskManager that is killed.
+    """Six hours of disorder where three minutes are allowed, and a TaskManager that is killed.
 
     Every record that was sent is in a result or among the late ones, and none is in two results. In
     both may be what was used before the crash and came late in the repetition. The lake has each
     late record once.
     """
-    flow = Flow(disorder=1800)
+    flow = Flow(disorder=6 * 3600, rate=4000)  # an hour passes in three seconds
     drill = Drill(cluster, tmp_path, "beyond", flow, POINTS)
 
     def kill():

@@ -39,7 +39,7 @@ def settings_of(start="earliest", topic="t", disorder=0, idle_after=MINUTE):
     return KafkaSettings(CLUSTER, topic, "g", start, TIMES, disorder, idle_after)
 
 
-def reader_of(broker, source=None, mark=None, **settings):
+def reader_of(broker, source=None, mark=None, sleep=lambda seconds: None, **settings):
     return KafkaReader(
         settings_of(**settings),
         source or KafkaSource("t"),
@@ -49,6 +49,7 @@ def reader_of(broker, source=None, mark=None, **settings):
         tail=TailOf(broker),
         clock=broker.clock,
         pace=broker.pace,
+        sleep=sleep,
     )
 
 
@@ -384,8 +385,26 @@ def test_an_idle_split_follows_the_partitions_of_others():
     for second in range(20):
         broker.write(0, second * SECOND)
         run(reader, broker, 1)
-    assert 15 * SECOND <= watermark(reader) <= 19 * SECOND
-    assert len(broker.asked) <= 41, "a look each half second"
+    assert 17 * SECOND <= watermark(reader) <= 19 * SECOND
+    assert len(broker.asked) <= 81, "two questions each half second"
+
+
+def test_a_split_that_is_seldom_polled_does_a_whole_look_in_one_poll():
+    broker = fake_kafka.Broker(2)
+    reader = reader_of(broker, KafkaSource("t", 2, 1))
+    for second in range(20):
+        broker.write(0, second * SECOND)
+        run(reader, broker, 1, step=1)
+    assert watermark(reader) == 19 * SECOND
+
+
+def test_an_answer_that_takes_long_is_left_for_the_next_poll():
+    broker = fake_kafka.Broker(1)
+    slept = []
+    reader = reader_of(broker, sleep=slept.append)
+    broker.is_slow = True
+    assert not reader.advance()
+    assert 0 < sum(slept) < 0.05
 
 
 def test_an_idle_split_sees_a_usable_record_before_a_poisoned_one():

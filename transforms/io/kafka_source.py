@@ -1,8 +1,8 @@
 """A share of a Kafka topic's partitions as an endless Beam source.
 
 `KafkaSource` is what a savepoint holds: the topic's name and a share. `KafkaReader` does the work,
-with the settings of the job that runs. It never waits for a broker: what takes a while is a
-generator that goes one step on whenever the runner asks for records.
+with the settings of the job that runs. It hardly waits for a broker: what takes a while is a
+generator, which goes on whenever the runner asks for records.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
 """Many records that come one by one are taken together, unless they wait in heaps: each series in a
 bundle is an element of the stateful step, which costs more than many of its points. After a fetch
 the next one waits for so long for each record it had, and at most for so long."""
+SOON_SECONDS, SOON_STEPS = 0.001, 20
+"""How often a task is asked again in one poll while a broker's answer is under way: a look at idle
+partitions is a few questions, and a busy runner polls only once a second."""
 SETTLED_SECONDS = 2.0
 """A partition counts as idle when it had nothing new for so long: after an outage, producers reach
 one partition before another."""
@@ -115,8 +118,8 @@ class KafkaReader(UnboundedReader):
         Where to go on.
     topic, consumer, tail : optional
         Clients, for tests.
-    clock, pace : callable, optional
-        Seconds since 1970, and seconds that never jump; for tests.
+    clock, pace, sleep : callable, optional
+        Seconds since 1970, seconds that never jump, and how to wait for some; for tests.
     """
 
     def __init__(
@@ -129,13 +132,14 @@ class KafkaReader(UnboundedReader):
         tail: Any = None,
         clock: Callable[[], float] = time.time,
         pace: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._owns = source.owns
         self._topic = topic or Topic(settings.cluster, settings.topic)
         self._consumer = consumer or settings.cluster.consumer(settings.group)
         self._tail = tail or Tail(settings.cluster, settings.topic, settings.group, settings.times)
-        self._clock, self._pace = clock, pace
+        self._clock, self._pace, self._sleep = clock, pace, sleep
         self._trouble = Seldom(f"reading topic {settings.topic}")
         self._watermark = SplitWatermark(
             settings.allowed_disorder, settings.idle_after, mark.watermark if mark else None
@@ -160,8 +164,7 @@ class KafkaReader(UnboundedReader):
         if not self._pending:
             self._given.update(self._fetched)  # also past what consumers do not get to see
             self._topic.poll()
-            for task in self._background:
-                next(task)
+            self._go_on()
             self._fetch()
         if not self._pending:
             return False
@@ -219,6 +222,13 @@ class KafkaReader(UnboundedReader):
         self._consumer.close()
         self._tail.close()
 
+    def _go_on(self) -> None:
+        """Let the tasks go on until they wait for a time, or an answer takes too long."""
+        for _ in range(SOON_STEPS):
+            if not any([next(task) for task in self._background]):
+                return
+            self._sleep(SOON_SECONDS)
+
     def _fetch(self) -> None:
         if self._pace() < self._fetch_at:
             return
@@ -248,7 +258,9 @@ class KafkaReader(UnboundedReader):
             )
         self._is_started = True
 
-    def _discover(self) -> Iterator[None]:
+    # Tasks: a step gives whether the next one is worth taking soon, since an answer is under way.
+
+    def _discover(self) -> Iterator[bool]:
         """Find the partitions of this split, again and again."""
         while True:
             asked = self._topic.ask_partitions()
@@ -262,14 +274,12 @@ class KafkaReader(UnboundedReader):
                     self._begin({number: Reached(offset, None) for number, offset in first.items()})
             yield from self._wait(DISCOVER_SECONDS if self._is_started else RETRY_SECONDS)
 
-    def _first_offsets(self, new: list[int]) -> Generator[None, None, dict[int, int] | None]:
+    def _first_offsets(self, new: list[int]) -> Generator[bool, None, dict[int, int] | None]:
         start = self._settings.start
         if self._is_started or start == "earliest":
             # what was written to a new partition before it was found counts as well
             return dict.fromkeys(new, OFFSET_BEGINNING)
-        asked = self._topic.ask_ends(new)
-        yield from _answer(asked)
-        ends = self._topic.offsets(asked)
+        ends = yield from self._ends(new)
         if ends is None or not isinstance(start, int):
             return ends
         asked = self._topic.ask_since(new, start)  # after the ends: nothing falls in between
@@ -279,7 +289,7 @@ class KafkaReader(UnboundedReader):
             return None
         return {each: offset if offset >= 0 else ends[each] for each, offset in since.items()}
 
-    def _look(self) -> Iterator[None]:
+    def _look(self) -> Iterator[bool]:
         """Find out which partitions are idle, and whether the whole topic is."""
         settled: dict[tuple[int, int], float] = {}
         known: dict[int, int] = {}
@@ -288,17 +298,17 @@ class KafkaReader(UnboundedReader):
             yield from self._wait(LOOK_SECONDS)
             if not self._is_started:
                 continue
-            own, others = list(self._given), self._others if is_idle else []
+            # the others first: idle partitions then stand where the topic is by now
+            was_idle, looked_at = is_idle, self._pace()
+            has_moved = yield from self._peek(self._others if was_idle else [], known)
             stands, asked_at = self._watermark.stands, self._pace()
-            asked = self._topic.ask_ends([*own, *others])
-            yield from _answer(asked)
-            ends = self._topic.offsets(asked)
-            if ends is None:
+            ends = yield from self._ends(list(self._given))
+            if has_moved is None or ends is None:
                 settled, is_idle = {}, False
                 self._watermark.stirred()
                 continue
             # where a partition has been at its end, and since when
-            places = [(each, self._given[each]) for each in own if self._given[each] >= ends[each]]
+            places = [(each, self._given[each]) for each in ends if self._given[each] >= ends[each]]
             settled = {place: settled.get(place, asked_at) for place in places}
             idle = {
                 partition
@@ -307,23 +317,33 @@ class KafkaReader(UnboundedReader):
             }
             for partition in idle:
                 self._watermark.caught_up(partition, stands)
-            was_idle, is_idle = is_idle, idle >= self._given.keys()
-            if not (was_idle and is_idle):
-                continue
-            moved = {each: ends[each] for each in others if ends[each] != known.get(each, 0)}
-            if not moved:
-                self._watermark.quiet(int(asked_at * MICROSECONDS))
-                continue
+            is_idle = idle >= self._given.keys()
+            if was_idle and is_idle and not has_moved:
+                self._watermark.quiet(int(looked_at * MICROSECONDS))
+
+    def _peek(self, others: list[int], known: dict[int, int]) -> Generator[bool, None, bool | None]:
+        """Whether partitions of other splits have something new; None if no broker says so."""
+        ends = yield from self._ends(others)
+        if ends is None:
+            return None
+        moved = {each: end for each, end in ends.items() if end != known.get(each, 0)}
+        if moved:
             self._watermark.stirred()
             self._watermark.peeked((yield from self._tail.peek(moved)))
             known.update(moved)
+        return bool(moved)
 
-    def _wait(self, seconds: float) -> Iterator[None]:
+    def _ends(self, partitions: list[int]) -> Generator[bool, None, dict[int, int] | None]:
+        asked = self._topic.ask_ends(partitions)
+        yield from _answer(asked)
+        return self._topic.offsets(asked)
+
+    def _wait(self, seconds: float) -> Iterator[bool]:
         until = self._pace() + seconds
         while self._pace() < until:
-            yield
+            yield False
 
 
-def _answer(asked: dict[int, Future[Any]]) -> Iterator[None]:
+def _answer(asked: dict[int, Future[Any]]) -> Iterator[bool]:
     while not is_answered(asked):
-        yield
+        yield True

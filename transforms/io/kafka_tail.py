@@ -48,8 +48,8 @@ class Tail:
         self._trouble = Seldom(f"looking at the end of topic {topic}")
         self._consumer: Any = None
 
-    def peek(self, ends: dict[int, int]) -> Generator[None, None, int | None]:
-        """The newest event time near the ends; one step of the generator never waits.
+    def peek(self, ends: dict[int, int]) -> Generator[bool, None, int | None]:
+        """The newest event time near the ends; one step never waits, and gives that more follow.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Tail:
         found: list[Any] = []
         until = self._pace() + _GIVE_UP_SECONDS
         while left and self._pace() < until:
-            yield
+            yield True
             read = events(self._consumer.consume(_RECORDS * len(ends), 0))
             for _, error in read.errors:
                 self._trouble(error)
