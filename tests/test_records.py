@@ -15,6 +15,7 @@ from transforms.records import (
     Block,
     Series,
     decode_block,
+    decode_blocks,
     dimension_list,
     encode_block,
     record_id,
@@ -41,6 +42,34 @@ def test_a_block_is_the_same_after_its_bytes(series, rows, history, until):
     assert (again.series, again.history, again.until) == (series, history, until)
     for column in ("times", "values", "ids"):  # bit for bit: NaN and -0.0 too
         assert getattr(again, column).tobytes() == getattr(block, column).tobytes()
+
+
+@given(st.lists(st.tuples(ROWS, st.booleans(), st.none() | INT64), max_size=8))
+def test_blocks_that_are_decoded_together_have_the_same_points(parts):
+    series = Series("d", "m", (("item", "a"),))
+    blocks = []
+    for rows, history, until in parts:
+        columns = list(zip(*rows, strict=True)) or [(), (), ()]
+        kinds = ("<i8", "<f8", "<i8")
+        arrays = [np.array(each, kind) for each, kind in zip(columns, kinds, strict=True)]
+        mark = Block.mark(series, until) if until is not None else None
+        blocks.append(mark or Block(series, *arrays, history))
+    together = decode_blocks([encode_block(block) for block in blocks])
+    marks = [block.until for block in blocks if block.until is not None]
+    assert [block.until for block in together if block.until is not None] == marks
+    assert all(block.series == series for block in together)
+    assert len(together) <= len(marks) + 2
+    for history in (False, True):
+        for column in ("times", "values", "ids"):
+            apart, joined = (
+                b"".join(
+                    getattr(block, column).tobytes()
+                    for block in each
+                    if block.until is None and block.history == history
+                )
+                for each in (blocks, together)
+            )
+            assert joined == apart
 
 
 def test_a_mark_at_1970_is_not_taken_for_no_mark():

@@ -45,7 +45,7 @@ from transforms.detection import Detection
 from transforms.head import LONG_AGO, Head
 from transforms.live_models import LIVE_MODELS, Journal, ModelKey, usual_bytes
 from transforms.live_series import LIVE_SERIES
-from transforms.records import Block, Series, decode_block, encode_block
+from transforms.records import Block, Series, decode_block, decode_blocks, encode_block
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
 MOST_TIMERS_A_BLOCK = 16
@@ -314,8 +314,8 @@ def _read(pending: BagRuntimeState) -> tuple[Head | None, list[Block]]:
         if data.startswith(_HEAD):
             head = Head.from_bytes(data[len(_HEAD) :])
         else:
-            blocks.append(decode_block(data))
-    return head, blocks
+            blocks.append(data)
+    return head, decode_blocks(blocks)
 
 
 def _write(pending: BagRuntimeState, head: Head | None, blocks: list[Block]) -> None:

@@ -162,10 +162,7 @@ def encode_block(block: Block) -> bytes:
 
 def decode_block(data: bytes) -> Block:
     """The block that `encode_block` wrote; its arrays are read-only views."""
-    magic, flags, _, series_size, rows, until = _BLOCK_HEAD.unpack_from(data)
-    if magic != _BLOCK_MAGIC:
-        raise ValueError(f"not a block: starts with {magic!r}, expected {_BLOCK_MAGIC!r}")
-    start = _BLOCK_HEAD.size + series_size
+    flags, start, rows, until = _block_head(data)
     return Block(
         series=Series.from_bytes(data[_BLOCK_HEAD.size : start]),
         times=np.frombuffer(data, "<i8", rows, start),
@@ -174,6 +171,50 @@ def decode_block(data: bytes) -> Block:
         history=bool(flags & _HISTORY),
         until=until if flags & _MARK else None,
     )
+
+
+def decode_blocks(encoded: Sequence[bytes]) -> list[Block]:
+    """What was encoded, of one series, with few blocks: those of history, the others, and marks.
+
+    A series that waits for the end of its period has a block for each of many bundles; one after
+    another they cost more than all that follows.
+    """
+    if len(encoded) == 1:
+        return [decode_block(encoded[0])]
+    blocks = []
+    points: dict[int, list[tuple[bytes, int, int]]] = {0: [], _HISTORY: []}
+    for data in encoded:
+        flags, start, rows, _ = _block_head(data)
+        if flags & _MARK:
+            blocks.append(decode_block(data))
+        else:
+            points[flags].append((data, start, rows))
+    return blocks + [_joined(alike, bool(flags)) for flags, alike in points.items() if alike]
+
+
+def _joined(encoded: list[tuple[bytes, int, int]], history: bool) -> Block:
+    """One block of several: (bytes, where the columns begin, rows)."""
+    first, columns_at, _ = encoded[0]
+    words = np.frombuffer(b"".join([data[start:] for data, start, _ in encoded]), "<i8")
+    rows = np.array([rows for _, _, rows in encoded])
+    # of each row, how many its block has, and where its time is among all words
+    own = np.repeat(rows, rows)
+    times_at = np.arange(len(own)) + 2 * np.repeat(np.cumsum(rows) - rows, rows)
+    return Block(
+        series=Series.from_bytes(first[_BLOCK_HEAD.size : columns_at]),
+        times=words[times_at],
+        values=words[times_at + own].view("<f8"),
+        ids=words[times_at + 2 * own],
+        history=history,
+    )
+
+
+def _block_head(data: bytes) -> tuple[int, int, int, int]:
+    """Flags, where the columns begin, rows, and event time of a mark."""
+    magic, flags, _, series_size, rows, until = _BLOCK_HEAD.unpack_from(data)
+    if magic != _BLOCK_MAGIC:
+        raise ValueError(f"not a block: starts with {magic!r}, expected {_BLOCK_MAGIC!r}")
+    return flags, _BLOCK_HEAD.size + series_size, rows, until
 
 
 def record_id(value: object) -> int:
