@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import apache_beam as beam
@@ -92,10 +93,16 @@ def _live_source(job: Job, bounded: bool) -> beam.PTransform:
         from transforms.io.kafka import ReadKafka
 
         topic, group = source.kafka.topic, source.kafka.group or job.job
-        return ReadKafka(kafka_cluster(job), topic, group, *how)
+        return ReadKafka(kafka_cluster(job), topic, group, *how, period=_shared_period(job))
     from transforms.io.kinesis import ReadKinesis
 
     return ReadKinesis(kinesis_stream(job, source.name), *how)
+
+
+def _shared_period(job: Job) -> int:
+    """Microseconds; each detector's period ends at multiples of it. 0: one has no periods."""
+    periods = [each.aggregation.period if each.aggregation else 0 for each in job.detectors]
+    return math.gcd(*periods) if all(periods) else 0
 
 
 class HeedFeedback(beam.PTransform):

@@ -35,8 +35,8 @@ class TailOf(Tail):
         self._consumer = fake_kafka.Consumer(broker, most=100)
 
 
-def settings_of(start="earliest", topic="t", disorder=0, idle_after=MINUTE):
-    return KafkaSettings(CLUSTER, topic, "g", start, TIMES, disorder, idle_after)
+def settings_of(start="earliest", topic="t", disorder=0, idle_after=MINUTE, period=0):
+    return KafkaSettings(CLUSTER, topic, "g", start, TIMES, disorder, idle_after, period)
 
 
 def reader_of(broker, source=None, mark=None, sleep=lambda seconds: None, **settings):
@@ -136,6 +136,23 @@ def test_after_a_fetch_the_next_waits_for_more(fetched, after):
         broker.seconds += 0.1
     begun = broker.seconds
     broker.write(0, 1)
+    for moment in np.arange(0, 1.5, 0.0005):
+        broker.seconds = begun + moment
+        if reader.advance():
+            break
+    assert moment == pytest.approx(after, abs=0.001)
+
+
+@pytest.mark.parametrize(("period", "after"), [(0, 1.0), (MINUTE, 0.3), (7 * SECOND, 1.0)])
+def test_no_period_that_ends_waits_for_more(period, after):
+    broker = fake_kafka.Broker(1)
+    broker.write(0, *[MINUTE - 300_000 + 2 * SECOND] * 2_000)
+    reader = reader_of(broker, disorder=2 * SECOND, period=period)
+    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
+    while not reader.advance():
+        broker.seconds += 0.1
+    begun = broker.seconds
+    broker.write(0, MINUTE + 2 * SECOND)
     for moment in np.arange(0, 1.5, 0.0005):
         broker.seconds = begun + moment
         if reader.advance():

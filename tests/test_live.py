@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline import build, verify
+from pipeline.endpoints import ReadSource
 from pipeline.job import load_job
 from pipeline.launch import main
 from pipeline.runs import rows_of
@@ -91,6 +92,20 @@ def job_of(folder, ends):
     path = Path(folder) / f"{'live' if ends is LIVE else 'files'}.yaml"
     path.write_text(JOB.format(ends=ends.format(folder=folder)))
     return path
+
+
+@pytest.mark.parametrize(
+    ("second", "seconds"),
+    [("period: 1m", 60), ("period: 90s", 30), (None, 0)],
+    ids=["the same", "the longest that divides both", "one scores each point"],
+)
+def test_the_reader_knows_which_period_all_detectors_share(tmp_path, second, seconds):
+    path = Path(job_of(tmp_path, LIVE))
+    old = "    aggregation: {function: mean, period: 1m}\n"
+    new = "" if second is None else old.replace("period: 1m", second)
+    path.write_text(path.read_text().replace(old, new))
+    read = ReadSource(load_job(path), bounded=False)
+    assert read._read._settings.period == seconds * MICROSECONDS
 
 
 class FromStream(beam.PTransform):

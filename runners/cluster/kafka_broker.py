@@ -31,7 +31,8 @@ def kafka_broker(folder: Path, port: int, controller_port: int) -> Server:
         settings.write_text(_settings(folder / "data", port, controller_port))
         if not (folder / "data" / "meta.properties").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            storage = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings))
+            given = f"--cluster-id={cluster}"  # one word: one ID in 64 begins with a dash
+            storage = ("kafka.tools.StorageTool", "format", given, "-c", str(settings))
             quick = ("-Xmx128m", "-XX:TieredStopAtLevel=1")
             downloads.call(jvm(classpath, *quick, main=storage), needs="Java 17")
         return jvm(classpath, *_HEAP, _LOGGING, main=("kafka.Kafka", str(settings)))

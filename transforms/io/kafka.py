@@ -52,6 +52,9 @@ class ReadKafka(beam.PTransform):
         Readers side by side; fixed with the first start. None: what the runner wants, at most 4.
     bounded : bool
         Read up to the ends as they are when it starts, then end; for the Direct runner.
+    period : int
+        Event times that are multiples of it are waited for, microseconds: a reader does not gather
+        beyond them. 0: none are.
 
     Raises
     ------
@@ -70,11 +73,12 @@ class ReadKafka(beam.PTransform):
         idle_after: int,
         splits: int | None = None,
         bounded: bool = False,
+        period: int = 0,
     ) -> None:
         super().__init__()
         check_parameters(start, allowed_disorder, idle_after, splits)
         self._settings = KafkaSettings(
-            cluster, topic, group, start, times, allowed_disorder, idle_after
+            cluster, topic, group, start, times, allowed_disorder, idle_after, period
         )
         self._splits = splits
         self._bounded = bounded

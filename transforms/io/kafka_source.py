@@ -37,7 +37,8 @@ RETRY_SECONDS = 1.0
 GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
 """Many records that come one by one are taken together, unless they wait in heaps: each series in a
 bundle is an element of the stateful step, which costs more than many of its points. After a fetch
-the next one waits for so long for each record it had, and at most for so long."""
+the next one waits for so long for each record it had, and at most for so long, but not beyond the
+close of a period, for which all series wait."""
 SOON_SECONDS, SOON_STEPS = 0.001, 20
 """How often a task is asked again in one poll while a broker's answer is under way: a look at idle
 partitions is a few questions, and a busy runner polls only once a second."""
@@ -57,6 +58,7 @@ class KafkaSettings:
     times: EventTimes
     allowed_disorder: int
     idle_after: int
+    period: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class KafkaReader(UnboundedReader):
         self._given: dict[int, int] = {}  # the next offset that the runner gets
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
         self._pending: deque[Taken] = deque()
-        self._fetch_at = -math.inf  # by `pace`
+        self._fetched_at = self._fetch_at = -math.inf  # by `pace`
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
         if mark is not None and mark.partitions is not None:
@@ -230,13 +232,16 @@ class KafkaReader(UnboundedReader):
             self._sleep(SOON_SECONDS)
 
     def _fetch(self) -> None:
-        if self._pace() < self._fetch_at:
+        now = self._pace()
+        if now < self._fetch_at and not self._closes_a_period(now - self._fetched_at):
             return
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
+        self._fetched_at = now
         if len(found.messages) < BATCH_RECORDS:
-            wait = min(GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages))
-            self._fetch_at = self._pace() + wait
+            self._fetch_at = now + min(
+                GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages)
+            )
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)
@@ -246,6 +251,13 @@ class KafkaReader(UnboundedReader):
         for partition, end in found.ends.items():
             # a transaction's marker at the end is an offset without a message
             self._fetched[partition] = max(end, self._fetched.get(partition, end))
+
+    def _closes_a_period(self, seconds: float) -> bool:
+        """Whether the watermark has come to a period's end, if it goes on as the clock does."""
+        stands, period = self._watermark.value, self._settings.period
+        if stands is None or not period:
+            return False
+        return (stands + int(seconds * MICROSECONDS)) // period > stands // period
 
     def _begin(self, partitions: dict[int, Reached]) -> None:
         topic = self._settings.topic
