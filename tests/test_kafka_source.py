@@ -143,21 +143,74 @@ def test_after_a_fetch_the_next_waits_for_more(fetched, after):
     assert moment == pytest.approx(after, abs=0.001)
 
 
-@pytest.mark.parametrize(("period", "after"), [(0, 1.0), (MINUTE, 0.3), (7 * SECOND, 1.0)])
-def test_no_period_that_ends_waits_for_more(period, after):
-    broker = fake_kafka.Broker(1)
-    broker.write(0, *[MINUTE - 300_000 + 2 * SECOND] * 2_000)
+def reader_before_a_close(broker, first, period=MINUTE):
+    """A reader with two seconds of disorder that was just given 2,000 records of that time."""
+    broker.write(0, *[first] * 2_000)
     reader = reader_of(broker, disorder=2 * SECOND, period=period)
     reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
     while not reader.advance():
         broker.seconds += 0.1
+    return reader
+
+
+def seconds_until(broker, happens):
     begun = broker.seconds
-    broker.write(0, MINUTE + 2 * SECOND)
-    for moment in np.arange(0, 1.5, 0.0005):
-        broker.seconds = begun + moment
-        if reader.advance():
-            break
-    assert moment == pytest.approx(after, abs=0.001)
+    while not happens():
+        broker.seconds += 0.0005
+        assert broker.seconds < begun + 2
+    return broker.seconds - begun
+
+
+@pytest.mark.parametrize(("period", "after"), [(0, 1.0), (MINUTE, 0.35), (11 * SECOND, 1.0)])
+@pytest.mark.parametrize("disorder", [0, 2 * SECOND], ids=["its last records", "what closes it"])
+def test_a_period_that_ends_is_not_gathered_beyond(period, after, disorder):
+    broker = fake_kafka.Broker(1)
+    reader = reader_before_a_close(broker, MINUTE - 300_000 + disorder, period)
+    broker.write(0, MINUTE - 100_000 + disorder)
+    assert seconds_until(broker, reader.advance) == pytest.approx(after, abs=0.001)
+
+
+def test_shortly_before_a_period_closes_nothing_is_fetched():
+    broker = fake_kafka.Broker(1)
+    reader = reader_before_a_close(broker, MINUTE + 2 * SECOND - 1_400_000)
+    broker.write(0, MINUTE + 2 * SECOND - 400_000)
+    assert seconds_until(broker, reader.advance) == pytest.approx(1.45, abs=0.001)
+
+
+def test_a_period_closes_before_the_records_after_it():
+    broker = fake_kafka.Broker(1)
+    reader = reader_before_a_close(broker, MINUTE + 2 * SECOND - 300_000)
+    broker.write(0, MINUTE, MINUTE + 2 * SECOND + 5000)
+    assert watermark(reader) == MINUTE - 300_000
+    closed = seconds_until(broker, lambda: reader.advance() or watermark(reader) >= MINUTE)
+    assert closed == pytest.approx(0.35, abs=0.001)
+    assert watermark(reader) == MINUTE + 1000
+    assert reader.get_checkpoint_mark().partitions == {
+        0: Reached(2_000, MINUTE + 2 * SECOND - 300_000)
+    }
+    assert seconds_until(broker, reader.advance) == pytest.approx(0.5, abs=0.001)
+    assert len(Batch(*reader.get_current()).payloads) == 2
+    assert reader.get_current_timestamp() == Timestamp(micros=MINUTE + 1000)
+    assert watermark(reader) == MINUTE + 5000
+
+
+def test_a_period_does_not_close_before_a_record_of_its_own():
+    broker = fake_kafka.Broker(1)
+    reader = reader_before_a_close(broker, MINUTE + 2 * SECOND - 300_000)
+    broker.write(0, MINUTE + 2 * SECOND + 7, MINUTE - 1)
+    assert seconds_until(broker, reader.advance) == pytest.approx(0.35, abs=0.001)
+    assert reader.get_current_timestamp() == Timestamp(micros=MINUTE - 300_000)
+    assert watermark(reader) == MINUTE + 7
+
+
+def test_a_partition_that_is_behind_keeps_the_period_open():
+    broker = fake_kafka.Broker(2)
+    broker.write(1, MINUTE)
+    reader = reader_before_a_close(broker, MINUTE + 2 * SECOND - 300_000)
+    seconds_until(broker, lambda: watermark(reader) is not None or reader.advance() is None)
+    broker.write(0, MINUTE + 3 * SECOND)
+    run(reader, broker, 1.5)
+    assert watermark(reader) == MINUTE - 2 * SECOND
 
 
 def test_a_share_reads_its_own_partitions_and_finds_new_ones():

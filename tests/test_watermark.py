@@ -113,12 +113,20 @@ RECORDS = st.fixed_dictionaries(
     ),
     st.sampled_from(["iso8601", "unix_s", "unix_ms", "unix_us"]),
 )
-def test_the_newest_is_that_of_the_points_parsed(payloads, time_format):
+def test_newest_and_oldest_are_those_of_the_points_parsed(payloads, time_format):
     fields = (Fields("sales", "sold", ("shop",), "time", time_format),)
     batch = batch_of(*payloads)
     blocks, _ = parse_batch(batch, "json", fields, NOW)
-    parsed = [int(block.times.max()) for block in blocks]
-    assert EventTimes("json", fields).newest(batch, NOW) == max(parsed, default=None)
+    parsed = [time for block in blocks for time in block.times.tolist()]
+    times = EventTimes("json", fields)
+    assert times.newest(batch, NOW) == max(parsed, default=None)
+    assert times.oldest(batch, NOW) == min(parsed, default=None)
+
+
+def test_the_oldest_is_that_of_any_detector():
+    times = EventTimes("json", (SALES, VISITS))
+    assert times.oldest(batch_of(sale(9), {"time": 4, "came": 1}), NOW) == 4
+    assert times.oldest(batch_of(sale(9)), NOW) == 9
 
 
 # the watermark of a split
@@ -302,7 +310,9 @@ def test_nothing_makes_it_go_back_or_pass_the_topic(steps):
         if step == "add" and not known:
             watermark.add(partition)
         elif step == "read" and known:
+            foretold = watermark.after([(partition, time - 7), (partition, time)])
             watermark.read(partition, time)
+            assert watermark.value == foretold
         elif step == "ask":
             asked[partition] = watermark.stands
         elif step == "answer" and known and partition in asked:

@@ -23,8 +23,9 @@ Nothing here reads a clock or does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -78,15 +79,27 @@ class EventTimes:
         now : int
             The clock, microseconds since 1970; only to refuse event times in the far future.
         """
+        return min(self._first(batch, now, 1), default=None)
+
+    def oldest(self, batch: Batch, now: int) -> int | None:
+        """The oldest event time that a detector can use; None if no record is usable.
+
+        Parameters
+        ----------
+        batch, now
+            As `newest` has them.
+        """
+        return min(self._first(batch, now, -1), default=None)
+
+    def _first(self, batch: Batch, now: int, step: int) -> Iterator[int]:
+        """For each detector that can use a record: the first in that direction, newest first."""
         records = self._records(batch)
         ranks: dict[tuple[str | None, str, str], Integers] = {}
-        reached = []
         for fields in self.fields:
             clock = (fields.time_field, fields.time_format, fields.time_zone)
             if clock not in ranks:
-                ranks[clock] = _newest_first(records, fields)
-            reached.append(next(_usable(records, ranks[clock], batch, fields, now), None))
-        return min((each for each in reached if each is not None), default=None)
+                ranks[clock] = _newest_first(records, fields)[::step]
+            yield from islice(_usable(records, ranks[clock], batch, fields, now), 1)
 
     def _records(self, batch: Batch) -> list[Record | None]:
         payloads = batch.payloads
@@ -149,6 +162,11 @@ class _Partition:
     stands: int | None = None
     is_idle: bool = False
 
+    @property
+    def bound(self) -> int | None:
+        """How far it lets the watermark come, the allowed disorder aside."""
+        return self.stands if self.is_idle else self.newest
+
 
 @dataclass
 class SplitWatermark:
@@ -202,6 +220,17 @@ class SplitWatermark:
         self._see(newest)
         self.stirred()
 
+    def after(self, reads: Iterable[tuple[object, int | None]]) -> int | None:
+        """Where it will stand when batches of these partitions, with these newest, are read."""
+        bounds = {name: each.bound for name, each in self._partitions.items()}
+        for partition, newest in reads:
+            seen = (self.newest(partition), bounds[partition], newest)
+            bounds[partition] = max((each for each in seen if each is not None), default=None)
+        reached = self._reached(list(bounds.values()))
+        if reached is None or (self.value is not None and self.value > reached):
+            return self.value
+        return reached
+
     def peeked(self, newest: int | None) -> None:
         """Take note of a record at the end of a partition that another split reads."""
         self._see(newest)
@@ -227,9 +256,10 @@ class SplitWatermark:
         if self._quiet_since is None:
             self._quiet_since, self._quiet_value = asked, self.value
         past = max(0, asked - self._quiet_since - self.idle_after)
-        stood = [each for each in (self._quiet_value, self._reached()) if each is not None]
+        bounds = [each.bound for each in self._partitions.values()]
+        stood = [each for each in (self._quiet_value, self._reached(bounds)) if each is not None]
         if stood:
-            self._raise_to(max(stood) + past)
+            self.raise_to(max(stood) + past)
 
     def stirred(self) -> None:
         """Take note that the topic has something new."""
@@ -242,16 +272,16 @@ class SplitWatermark:
             if not self._partitions:
                 self._advance()
 
-    def _reached(self) -> int | None:
-        found = self._partitions.values()
-        bounds = [each.stands if each.is_idle else each.newest for each in found] or [self.stands]
+    def _reached(self, bounds: list[int | None]) -> int | None:
+        bounds = bounds or [self.stands]
         known = [bound for bound in bounds if bound is not None]
         return min(known) - self.allowed_disorder if len(known) == len(bounds) else None
 
     def _advance(self) -> None:
-        reached = self._reached()
+        reached = self._reached([each.bound for each in self._partitions.values()])
         if reached is not None:
-            self._raise_to(reached)
+            self.raise_to(reached)
 
-    def _raise_to(self, micros: int) -> None:
+    def raise_to(self, micros: int) -> None:
+        """Move to an event time that nothing will be behind, unless it stands there or beyond."""
         self.value = micros if self.value is None else max(self.value, micros)

@@ -37,11 +37,16 @@ RETRY_SECONDS = 1.0
 GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
 """Many records that come one by one are taken together, unless they wait in heaps: each series in a
 bundle is an element of the stateful step, which costs more than many of its points. After a fetch
-the next one waits for so long for each record it had, and at most for so long, but not beyond the
-close of a period, for which all series wait."""
+the next one waits for so long for each record it had, and at most for so long."""
+CLOSE_SECONDS, CLOSED_SECONDS = 0.5, 0.05
+"""Nothing is fetched for so long before a period closes, and nothing handed over for so long after:
+its wakes would wait for these records. By CLOSED_SECONDS after the close the record that closes it
+has come, if the stream flows as it did."""
 SOON_SECONDS, SOON_STEPS = 0.001, 20
 """How often a task is asked again in one poll while a broker's answer is under way: a look at idle
 partitions is a few questions, and a busy runner polls only once a second."""
+_PAST = 1000
+"""Microseconds beyond the close: Flink fires a timer when the watermark is past it."""
 SETTLED_SECONDS = 2.0
 """A partition counts as idle when it had nothing new for so long: after an outage, producers reach
 one partition before another."""
@@ -150,7 +155,8 @@ class KafkaReader(UnboundedReader):
         self._given: dict[int, int] = {}  # the next offset that the runner gets
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
         self._pending: deque[Taken] = deque()
-        self._fetched_at = self._fetch_at = -math.inf  # by `pace`
+        # by `pace`: when there was something, when to fetch, and when to hand it over
+        self._fetched_at = self._fetch_at = self._held_until = -math.inf
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
         if mark is not None and mark.partitions is not None:
@@ -163,11 +169,15 @@ class KafkaReader(UnboundedReader):
 
     def advance(self) -> bool:
         """Read the next batch, if it is there."""
+        if self._pace() < self._held_until:
+            return False
         if not self._pending:
             self._given.update(self._fetched)  # also past what consumers do not get to see
             self._topic.poll()
             self._go_on()
             self._fetch()
+            if self._closes_first():
+                return False
         if not self._pending:
             return False
         taken = self._pending.popleft()
@@ -233,15 +243,15 @@ class KafkaReader(UnboundedReader):
 
     def _fetch(self) -> None:
         now = self._pace()
-        if now < self._fetch_at and not self._closes_a_period(now - self._fetched_at):
+        if not self._is_due(now):
             return
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
-        self._fetched_at = now
-        if len(found.messages) < BATCH_RECORDS:
-            self._fetch_at = now + min(
-                GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages)
-            )
+        wait = min(GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages))
+        is_full = len(found.messages) == BATCH_RECORDS
+        self._fetch_at = -math.inf if is_full else now + wait
+        if found.messages:
+            self._fetched_at = now
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)
@@ -252,12 +262,38 @@ class KafkaReader(UnboundedReader):
             # a transaction's marker at the end is an offset without a message
             self._fetched[partition] = max(end, self._fetched.get(partition, end))
 
-    def _closes_a_period(self, seconds: float) -> bool:
-        """Whether the watermark has come to a period's end, if it goes on as the clock does."""
-        stands, period = self._watermark.value, self._settings.period
-        if stands is None or not period:
+    def _is_due(self, now: float) -> bool:
+        """Whether to fetch: the last records are in, or a period is, if time goes on as it did."""
+        value, period = self._watermark.value, self._settings.period
+        if value is None or not period or self._fetch_at == -math.inf:
+            return now >= self._fetch_at
+        stands = value + int((now - self._fetched_at - CLOSED_SECONDS) * MICROSECONDS)
+        # the last records of a period come first, then, after the disorder, what closes it
+        phases = [(value + ahead, stands + ahead) for ahead in (0, self._settings.allowed_disorder)]
+        if any(by_now // period > before // period for before, by_now in phases):
+            return True
+        soon = CLOSE_SECONDS * MICROSECONDS
+        return now >= self._fetch_at and all(-by_now % period > soon for _, by_now in phases)
+
+    def _closes_first(self) -> bool:
+        """Whether a period closes before all that was fetched; if so, the watermark says it now.
+
+        All series of the period are woken at once. Records that come after it can wait for that.
+        """
+        value, period = self._watermark.value, self._settings.period
+        if value is None or not period or not self._pending:
             return False
-        return (stands + int(seconds * MICROSECONDS)) // period > stands // period
+        times, now = self._settings.times, int(self._clock() * MICROSECONDS)
+        newest = [(each.partition, times.newest(each.batch, now)) for each in self._pending]
+        close = (self._watermark.after(newest) or value) // period * period
+        if close <= value:
+            return False
+        oldest = [times.oldest(each.batch, now) for each in self._pending]
+        if any(each is not None and each < close for each in oldest):
+            return False
+        self._watermark.raise_to(close + _PAST)
+        self._held_until = self._pace() + CLOSE_SECONDS
+        return True
 
     def _begin(self, partitions: dict[int, Reached]) -> None:
         topic = self._settings.topic
