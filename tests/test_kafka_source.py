@@ -203,6 +203,18 @@ def test_a_period_does_not_close_before_a_record_of_its_own():
     assert watermark(reader) == MINUTE + 7
 
 
+def test_a_reader_that_goes_on_in_a_quiet_topic_waits_for_its_period_to_close():
+    broker = fake_kafka.Broker(1)
+    broker.seconds = 7.0
+    mark = KafkaMark({0: Reached(0, MINUTE - 300_000)}, MINUTE - 2 * SECOND - 300_000)
+    reader = reader_of(broker, mark=mark, disorder=2 * SECOND, period=MINUTE)
+    assert run(reader, broker, 3) == []
+    broker.write(0, MINUTE + 3 * SECOND)
+    assert not reader.advance()
+    assert watermark(reader) == MINUTE + 1000
+    assert run(reader, broker, 1) == [(0, 0, 1)]
+
+
 def test_a_partition_that_is_behind_keeps_the_period_open():
     broker = fake_kafka.Broker(2)
     broker.write(1, MINUTE)

@@ -156,7 +156,8 @@ class KafkaReader(UnboundedReader):
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
         self._pending: deque[Taken] = deque()
         # by `pace`: when there was something, when to fetch, and when to hand it over
-        self._fetched_at = self._fetch_at = self._held_until = -math.inf
+        self._fetched_at = pace()
+        self._fetch_at = self._held_until = -math.inf
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
         if mark is not None and mark.partitions is not None:
