@@ -7,7 +7,6 @@ generator, which goes on whenever the runner asks for records.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +22,7 @@ from transforms.io.kafka_batches import BATCH_RECORDS, Taken, batches, events
 from transforms.io.kafka_client import KafkaCluster
 from transforms.io.kafka_errors import ReadFailed, Seldom, passes
 from transforms.io.kafka_mark import KafkaMark, KafkaMarkCoder, Reached
+from transforms.io.kafka_pace import FetchPace
 from transforms.io.kafka_tail import Tail
 from transforms.io.kafka_topic import Topic, is_answered
 from transforms.io.unbounded import bundle_settings
@@ -34,14 +34,6 @@ MOST_SPLITS = 4
 DISCOVER_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
-"""Many records that come one by one are taken together, unless they wait in heaps: each series in a
-bundle is an element of the stateful step, which costs more than many of its points. After a fetch
-the next one waits for so long for each record it had, and at most for so long."""
-CLOSE_SECONDS, CLOSED_SECONDS = 0.5, 0.05
-"""Nothing is fetched for so long before a period closes, and nothing handed over for so long after:
-its wakes would wait for these records. By CLOSED_SECONDS after the close the record that closes it
-has come, if the stream flows as it did."""
 SOON_SECONDS, SOON_STEPS = 0.001, 20
 """How often a task is asked again in one poll while a broker's answer is under way: a look at idle
 partitions is a few questions, and a busy runner polls only once a second."""
@@ -155,9 +147,7 @@ class KafkaReader(UnboundedReader):
         self._given: dict[int, int] = {}  # the next offset that the runner gets
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
         self._pending: deque[Taken] = deque()
-        # by `pace`: when there was something, when to fetch, and when to hand it over
-        self._fetched_at = pace()
-        self._fetch_at = self._held_until = -math.inf
+        self._fetching = FetchPace(settings.period, settings.allowed_disorder, pace())
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
         if mark is not None and mark.partitions is not None:
@@ -170,7 +160,7 @@ class KafkaReader(UnboundedReader):
 
     def advance(self) -> bool:
         """Read the next batch, if it is there."""
-        if self._pace() < self._held_until:
+        if self._fetching.holds_back(self._pace()):
             return False
         if not self._pending:
             self._given.update(self._fetched)  # also past what consumers do not get to see
@@ -244,15 +234,11 @@ class KafkaReader(UnboundedReader):
 
     def _fetch(self) -> None:
         now = self._pace()
-        if not self._is_due(now):
+        if not self._fetching.is_due(self._watermark.value, now):
             return
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
-        wait = min(GATHER_SECONDS, GATHER_SECONDS_A_RECORD * len(found.messages))
-        is_full = len(found.messages) == BATCH_RECORDS
-        self._fetch_at = -math.inf if is_full else now + wait
-        if found.messages:
-            self._fetched_at = now
+        self._fetching.fetched(len(found.messages), now)
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)
@@ -263,26 +249,13 @@ class KafkaReader(UnboundedReader):
             # a transaction's marker at the end is an offset without a message
             self._fetched[partition] = max(end, self._fetched.get(partition, end))
 
-    def _is_due(self, now: float) -> bool:
-        """Whether to fetch: the last records are in, or a period is, if time goes on as it did."""
-        value, period = self._watermark.value, self._settings.period
-        if value is None or not period or self._fetch_at == -math.inf:
-            return now >= self._fetch_at
-        stands = value + int((now - self._fetched_at - CLOSED_SECONDS) * MICROSECONDS)
-        # the last records of a period come first, then, after the disorder, what closes it
-        phases = [(value + ahead, stands + ahead) for ahead in (0, self._settings.allowed_disorder)]
-        if any(by_now // period > before // period for before, by_now in phases):
-            return True
-        soon = CLOSE_SECONDS * MICROSECONDS
-        return now >= self._fetch_at and all(-by_now % period > soon for _, by_now in phases)
-
     def _closes_first(self) -> bool:
         """Whether a period closes before all that was fetched; if so, the watermark says it now.
 
         All series of the period are woken at once. Records that come after it can wait for that.
         """
         value, period = self._watermark.value, self._settings.period
-        if value is None or not period or not self._pending:
+        if value is None or not period or not self._pending or self._fetching.is_behind:
             return False
         times, now = self._settings.times, int(self._clock() * MICROSECONDS)
         newest = [(each.partition, times.newest(each.batch, now)) for each in self._pending]
@@ -293,7 +266,7 @@ class KafkaReader(UnboundedReader):
         if any(each is not None and each < close for each in oldest):
             return False
         self._watermark.raise_to(close + _PAST)
-        self._held_until = self._pace() + CLOSE_SECONDS
+        self._fetching.closed(self._pace())
         return True
 
     def _begin(self, partitions: dict[int, Reached]) -> None:
