@@ -30,6 +30,9 @@ BUNDLE_MILLIS = 50
 100 ms at which live sources poll: with 500 and 1,000 ms records came through, but the watermark
 stood still. With the project's it moves at 500 too (docs/decisions/0020-names-of-residuals.md)."""
 CHECKPOINT_MILLIS = 10_000
+CHECKPOINT_TIMEOUT_MILLIS = 3_600_000
+"""A bundle ends before a checkpoint does; that of ten thousand series that learn their history takes
+minutes. After Flink's own ten minutes the job would fail, and begin it again."""
 STATE_CACHE_MB = 256
 """Of a worker process: what waits for its watermark is then not read back from the runner."""
 _JOB_SERVER_JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
@@ -53,7 +56,11 @@ class FlinkOptions(PipelineOptions):
             help=f"milliseconds (default: {CHECKPOINT_MILLIS}; bounded jobs: none)",
         )
         add("--finish_bundle_before_checkpointing", action="store_true", default=None)
-        add("--checkpoint_timeout_millis", type=int)
+        add(
+            "--checkpoint_timeout_millis",
+            type=int,
+            help=f"default: {CHECKPOINT_TIMEOUT_MILLIS} where there are checkpoints",
+        )
         add("--min_pause_between_checkpoints", type=int, help="milliseconds")
         add("--savepoint_path", help="start with the state of this savepoint or checkpoint")
         add("--allow_non_restored_state", action="store_true", default=None)
@@ -87,6 +94,8 @@ def set_defaults(options: PipelineOptions, cluster: dict[str, Any] | None) -> No
         flink.max_bundle_time_mills = BUNDLE_MILLIS
     if flink.checkpointing_interval is None and options.view_as(StandardOptions).streaming:
         flink.checkpointing_interval = CHECKPOINT_MILLIS
+    if flink.checkpoint_timeout_millis is None and flink.checkpointing_interval:
+        flink.checkpoint_timeout_millis = CHECKPOINT_TIMEOUT_MILLIS
     # else Beam keeps the output of a bundle that a checkpoint ends until that step's next bundle or
     # watermark: of a step that seldom has an element, such as the alerts', for hours
     flink.finish_bundle_before_checkpointing = True

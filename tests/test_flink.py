@@ -207,6 +207,7 @@ def test_what_is_left_open_is_set():
     tuning = options.view_as(FlinkOptions)
     assert (tuning.max_bundle_size, tuning.max_bundle_time_mills) == (5000, 50)
     assert tuning.checkpointing_interval == 10_000
+    assert tuning.checkpoint_timeout_millis == 3_600_000
     assert tuning.finish_bundle_before_checkpointing is True
     assert options.view_as(WorkerOptions).max_cache_memory_usage_mb == 256
     assert options.view_as(FlinkRunnerOptions).flink_version == "1.19"
@@ -226,6 +227,7 @@ def test_what_is_given_stays():
         "max_bundle_size": 7,
         "max_bundle_time_mills": 8,
         "checkpointing_interval": 9,
+        "checkpoint_timeout_millis": 11,
         "max_cache_memory_usage_mb": 10,
         "parallelism": 1,
         "flink_version": "1.20",
@@ -249,6 +251,7 @@ def test_a_bounded_job_makes_no_checkpoints():
     options = PipelineOptions([])
     set_defaults(options, OVERVIEW)
     assert options.view_as(FlinkOptions).checkpointing_interval is None
+    assert options.view_as(FlinkOptions).checkpoint_timeout_millis is None
 
 
 def test_a_full_cluster_is_an_error():
