@@ -31,8 +31,8 @@ BUNDLE_MILLIS = 50
 stood still. With the project's it moves at 500 too (docs/decisions/0020-names-of-residuals.md)."""
 CHECKPOINT_MILLIS = 10_000
 CHECKPOINT_TIMEOUT_MILLIS = 3_600_000
-"""A bundle ends before a checkpoint does; that of ten thousand series that learn their history takes
-minutes. After Flink's own ten minutes the job would fail, and begin it again."""
+"""A checkpoint waits for the end of a bundle; that of ten thousand series that learn their history
+takes minutes. After Flink's own ten minutes the job would fail, and begin it again."""
 STATE_CACHE_MB = 256
 """Of a worker process: what waits for its watermark is then not read back from the runner."""
 _JOB_SERVER_JVM = ["-Xmx512m", "-XX:TieredStopAtLevel=1"]
