@@ -49,7 +49,8 @@ def gather(blocks: list[Block]) -> Points:
     if len(blocks) == 1:
         (block,) = blocks
         history = np.full(len(block.times), block.history)
-        return Points(block.times, block.values, block.ids, history)
+        # copies, as a decoded block is read-only: for that, numba would compile each kernel anew
+        return Points(block.times.copy(), block.values.copy(), block.ids.copy(), history)
     return Points(
         np.concatenate([block.times for block in blocks]),
         np.concatenate([block.values for block in blocks]),
