@@ -192,6 +192,19 @@ def test_a_partition_that_cannot_be_reached_holds_the_watermark():
     assert watermark.value is None
 
 
+def test_a_partition_that_is_about_to_be_read_again_counts_with_what_is_read():
+    watermark = split(0, 1)
+    watermark.peeked(95)
+    watermark.caught_up(0, 95)
+    watermark.read(1, 60)
+    assert watermark.value == 50
+    reads = [(0, 65), (1, 90)]
+    foretold = watermark.after(reads)
+    for partition, newest in reads:
+        watermark.read(partition, newest)
+    assert watermark.value == foretold == 55, "it is idle no longer"
+
+
 def test_a_partition_that_is_read_again_counts_again():
     watermark = split(0, 1)
     watermark.read(0, 100)

@@ -222,11 +222,11 @@ class SplitWatermark:
 
     def after(self, reads: Iterable[tuple[object, int | None]]) -> int | None:
         """Where it will stand when batches of these partitions, with these newest, are read."""
-        bounds = {name: each.bound for name, each in self._partitions.items()}
+        read: dict[object, int | None] = {}
         for partition, newest in reads:
-            seen = (self.newest(partition), bounds[partition], newest)
-            bounds[partition] = max((each for each in seen if each is not None), default=None)
-        reached = self._reached(list(bounds.values()))
+            seen = (read.get(partition, self.newest(partition)), newest)
+            read[partition] = max((each for each in seen if each is not None), default=None)
+        reached = self._reached(self._bounds | read)
         if reached is None or (self.value is not None and self.value > reached):
             return self.value
         return reached
@@ -256,8 +256,8 @@ class SplitWatermark:
         if self._quiet_since is None:
             self._quiet_since, self._quiet_value = asked, self.value
         past = max(0, asked - self._quiet_since - self.idle_after)
-        bounds = [each.bound for each in self._partitions.values()]
-        stood = [each for each in (self._quiet_value, self._reached(bounds)) if each is not None]
+        reached = self._reached(self._bounds)
+        stood = [each for each in (self._quiet_value, reached) if each is not None]
         if stood:
             self.raise_to(max(stood) + past)
 
@@ -272,13 +272,17 @@ class SplitWatermark:
             if not self._partitions:
                 self._advance()
 
-    def _reached(self, bounds: list[int | None]) -> int | None:
-        bounds = bounds or [self.stands]
-        known = [bound for bound in bounds if bound is not None]
-        return min(known) - self.allowed_disorder if len(known) == len(bounds) else None
+    @property
+    def _bounds(self) -> dict[object, int | None]:
+        return {name: each.bound for name, each in self._partitions.items()}
+
+    def _reached(self, bounds: dict[object, int | None]) -> int | None:
+        found = list(bounds.values()) or [self.stands]
+        known = [bound for bound in found if bound is not None]
+        return min(known) - self.allowed_disorder if len(known) == len(found) else None
 
     def _advance(self) -> None:
-        reached = self._reached([each.bound for each in self._partitions.values()])
+        reached = self._reached(self._bounds)
         if reached is not None:
             self.raise_to(reached)
 
