@@ -14,7 +14,7 @@ from runners import downloads
 
 BUILT_FOR = "1.19"
 """The version of Flink that the project's own pom builds for."""
-_NAME = f"flink-job-server-2.70.0-{BUILT_FOR}-c"
+_NAME = f"flink-job-server-2.70.0-{BUILT_FOR}-d"
 """In the cache; the letter changes with the sources."""
 _SOURCES = Path(__file__).parent / "flink_job_server"
 FROM = ("auto", "beam", "maven")
