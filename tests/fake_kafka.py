@@ -51,10 +51,12 @@ class Broker:
         number = len(self.logs)
         self.logs[number], self.ends[number] = {}, 0
 
-    def write(self, partition, *times, **fields):
+    def write(self, partition, *times, series=1, **fields):
+        """Records of these event times, of so many series that take turns."""
         for time in times:
-            payload = orjson.dumps({"time": time, "value": 1.0, **fields})
             offset = self.ends[partition]
+            record = {"time": time, "value": 1.0, "series": offset % series}
+            payload = orjson.dumps(record | fields)
             self.logs[partition][offset] = Message(partition, offset, payload, time // 1000)
             self.ends[partition] += 1
 

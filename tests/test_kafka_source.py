@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 
 import fake_kafka
-import numpy as np
 import pytest
 from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import OFFSET_BEGINNING, KafkaError
@@ -23,7 +22,7 @@ from transforms.watermark import EventTimes
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
-TIMES = EventTimes("json", (Fields("d", "value", (), "time", "unix_us"),))
+TIMES = EventTimes("json", (Fields("d", "value", ("series",), "time", "unix_us"),))
 CLUSTER = KafkaCluster(fake_kafka.SERVERS)
 
 
@@ -117,48 +116,44 @@ def test_every_record_is_given_once_in_batches_of_one_partition():
     assert sorted(found) == [(0, 0, 3), (0, 3, 2), (1, 0, 2)]
 
 
-@pytest.mark.parametrize(
-    ("fetched", "after"),
-    [(1, 0.001), (300, 0.3), (5_000, 1.0), (BATCH_RECORDS, 0.0)],
-    ids=[
-        "a few are not waited for",
-        "many are gathered",
-        "for a second",
-        "a heap is taken at once",
-    ],
-)
-def test_after_a_fetch_the_next_waits_for_more(fetched, after):
-    broker = fake_kafka.Broker(1)
-    broker.write(0, *[1] * fetched)
-    reader = reader_of(broker)
-    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
-    while not reader.advance():
-        broker.seconds += 0.1
-    begun = broker.seconds
-    broker.write(0, 1)
-    for moment in np.arange(0, 1.5, 0.0005):
-        broker.seconds = begun + moment
-        if reader.advance():
-            break
-    assert moment == pytest.approx(after, abs=0.001)
-
-
-def reader_before_a_close(broker, first, period=MINUTE):
-    """A reader with two seconds of disorder that was just given 2,000 records of that time."""
-    broker.write(0, *[first] * 2_000)
-    reader = reader_of(broker, disorder=2 * SECOND, period=period)
-    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
-    while not reader.advance():
-        broker.seconds += 0.1
-    return reader
-
-
 def seconds_until(broker, happens):
     begun = broker.seconds
     while not happens():
         broker.seconds += 0.0005
         assert broker.seconds < begun + 2
     return broker.seconds - begun
+
+
+@pytest.mark.parametrize(
+    ("fetched", "series", "after"),
+    [(1, 1, 0.005), (5_000, 1, 0.005), (300, 60, 0.3), (5_000, 2_500, 1.0), (BATCH_RECORDS, 9, 0)],
+    ids=[
+        "a few are not waited for",
+        "nor is one series",
+        "many are gathered",
+        "for a second",
+        "a heap is taken at once",
+    ],
+)
+def test_after_a_fetch_the_next_waits_for_more(fetched, series, after):
+    broker = fake_kafka.Broker(1)
+    broker.write(0, *[1] * fetched, series=series)
+    reader = reader_of(broker)
+    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
+    while not reader.advance():
+        broker.seconds += 0.1
+    broker.write(0, 1)
+    assert seconds_until(broker, reader.advance) == pytest.approx(after, abs=0.001)
+
+
+def reader_before_a_close(broker, first, period=MINUTE):
+    """A reader with two seconds of disorder that was just given records of 2,000 series."""
+    broker.write(0, *[first] * 2_000, series=2_000)
+    reader = reader_of(broker, disorder=2 * SECOND, period=period)
+    reader._consumer = fake_kafka.Consumer(broker, most=BATCH_RECORDS)
+    while not reader.advance():
+        broker.seconds += 0.1
+    return reader
 
 
 @pytest.mark.parametrize(("period", "after"), [(0, 1.0), (MINUTE, 0.35), (11 * SECOND, 1.0)])

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import parse
-from transforms.fields import Fields
+from transforms import parse, parse_columns
+from transforms.fields import LAST_MICROS, UNITS, Fields, unix_micros
 from transforms.parse import parse_batch
-from transforms.parse_columns import json_records
+from transforms.parse_columns import json_records, times_of
 from transforms.records import Batch
 
 NOW = 1_800_000_000_000_000
@@ -133,3 +133,39 @@ def test_payloads_that_only_together_are_json_are_not_taken(payloads):
 def test_json_records_are_what_orjson_reads():
     payloads = [record(), b' {"a": [{"b": null}], "c": "\\u00e9"} ']
     assert json_records(payloads) == [orjson.loads(payload) for payload in payloads]
+
+
+def test_what_is_kept_is_read_once_and_given_once(monkeypatch):
+    reads = []
+    read = parse_columns._json_records
+    monkeypatch.setattr(
+        parse_columns, "_json_records", lambda payloads: reads.append(0) or read(payloads)
+    )
+    payloads, others = [b'{"a":1}'], [b'{"a":1}']
+    kept = json_records(payloads, keep=True)
+    assert json_records(others) == kept
+    assert len(reads) == 2
+    assert json_records(payloads) is kept
+    assert len(reads) == 2
+    assert json_records(payloads) is not kept
+    assert len(reads) == 3
+
+
+def test_only_the_last_records_are_kept(monkeypatch):
+    monkeypatch.setattr(parse_columns, "_KEPT_RECORDS", 5)
+    lists = [[b"{}"] * 2 for _ in range(3)]
+    kept = [json_records(each, keep=True) for each in lists]
+    assert [json_records(a) is b for a, b in zip(lists, kept, strict=True)] == [False, True, True]
+
+
+@given(
+    st.lists(st.integers(-(10**19), 10**19), min_size=1, max_size=5),
+    st.sampled_from(["unix_s", "unix_ms", "unix_us"]),
+)
+def test_times_of_integers_are_those_of_each_or_none(column, time_format):
+    try:
+        times = times_of(column, time_format, "UTC")
+    except (ValueError, OverflowError):
+        assert max(map(abs, column)) > LAST_MICROS // UNITS[time_format]
+    else:
+        assert times.tolist() == [unix_micros(each, UNITS[time_format]) for each in column]

@@ -120,13 +120,29 @@ def test_newest_and_oldest_are_those_of_the_points_parsed(payloads, time_format)
     parsed = [time for block in blocks for time in block.times.tolist()]
     times = EventTimes("json", fields)
     assert times.newest(batch, NOW) == max(parsed, default=None)
-    assert times.oldest(batch, NOW) == min(parsed, default=None)
+    assert times.extent(batch, NOW).oldest == min(parsed, default=None)
 
 
 def test_the_oldest_is_that_of_any_detector():
     times = EventTimes("json", (SALES, VISITS))
-    assert times.oldest(batch_of(sale(9), {"time": 4, "came": 1}), NOW) == 4
-    assert times.oldest(batch_of(sale(9)), NOW) == 9
+    assert times.extent(batch_of(sale(9), {"time": 4, "came": 1}), NOW).oldest == 4
+    assert times.extent(batch_of(sale(9)), NOW).oldest == 9
+
+
+@pytest.mark.parametrize(
+    ("shops", "fields", "elements"),
+    [
+        (["a"] * 5_000, (SALES,), 1),
+        (["a", "b", "c"] * 1_000, (SALES, SALES), 6),
+        (range(10_000), (SALES,), 10_000),
+        ([], (SALES,), 0),
+        ([["a"], ["a"]], (SALES,), 2),
+    ],
+    ids=["one series", "two detectors", "a series each", "nothing", "not a name"],
+)
+def test_elements_are_series_for_each_detector(shops, fields, elements):
+    batch = batch_of(*({"time": 9, "shop": shop, "sold": 1} for shop in shops))
+    assert EventTimes("json", fields).extent(batch, NOW).elements == elements
 
 
 # the watermark of a split

@@ -19,16 +19,12 @@ from transforms.dead_letter import DeadLetter, dead_letter_line
 from transforms.fields import (
     FUTURE_MICROS,
     MOST_VALUE,
-    UNITS,
     Fields,
     Record,
     Unusable,
     decoder,
-    iso_micros,
     place_of,
     read_point,
-    unix_micros,
-    zone_of,
 )
 from transforms.parse_columns import Columns, by_series, columns, json_records
 from transforms.records import (
@@ -150,13 +146,13 @@ def _quick_columns(
     batch = points.batch
     if fields.time_field is None:
         return None
-    unit, zone = UNITS.get(fields.time_format), zone_of(fields.time_zone)
     found = columns(
         records,
         fields.measure,
         MOST_VALUE,
-        lambda value: iso_micros(value, zone) if unit is None else unix_micros(value, unit),
         fields.time_field,
+        fields.time_format,
+        fields.time_zone,
         None if fields.by_position else fields.record_id,
         fields.dimensions,
     )

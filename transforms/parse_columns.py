@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
+from transforms.fields import LAST_MICROS, UNITS, iso_micros, unix_micros, zone_of
 from transforms.records import Floats, Integers, record_id
 
 Record = dict[str, Any]
@@ -45,18 +45,31 @@ class Columns(NamedTuple):
     names: list[tuple[Any, ...]]
 
 
-_LAST = threading.local()
+_KEPT_RECORDS = 40_000
+_kept: dict[int, tuple[list[bytes], list[Record] | None]] = {}
+_kept_lock = threading.Lock()
 
 
-def json_records(payloads: list[bytes]) -> list[Record] | None:
+def json_records(payloads: list[bytes], keep: bool = False) -> list[Record] | None:
     """The JSON objects that ``payloads`` are, read in one go.
 
-    The last answer is kept for each thread: a live source looks for the newest event time of the
-    batch that is parsed next.
+    Parameters
+    ----------
+    payloads : list of bytes
+        One text each.
+    keep : bool, optional
+        Whether the answer is kept for the next time that this very list is asked for: a live source
+        looks for the newest event time of what is parsed next. It is kept for one time, and only
+        the last `_KEPT_RECORDS` are.
     """
-    if getattr(_LAST, "payloads", None) is not payloads:
-        _LAST.payloads, _LAST.records = payloads, _json_records(payloads)
-    records: list[Record] | None = _LAST.records
+    with _kept_lock:
+        kept = _kept.pop(id(payloads), None)
+    records = _json_records(payloads) if kept is None else kept[1]
+    if keep:
+        with _kept_lock:
+            _kept[id(payloads)] = payloads, records
+            while len(_kept) > 1 and sum(len(each) for each, _ in _kept.values()) > _KEPT_RECORDS:
+                del _kept[next(iter(_kept))]
     return records
 
 
@@ -70,12 +83,35 @@ def _json_records(payloads: list[bytes]) -> list[Record] | None:
     return records if whole and set(map(type, records)) == {dict} else None
 
 
+def times_of(column: list[Any], time_format: str, time_zone: str) -> Integers:
+    """Event times, microseconds since 1970, of values of one type.
+
+    Raises
+    ------
+    ValueError, OverflowError
+        If a value is no event time.
+    """
+    unit, zone = UNITS.get(time_format), zone_of(time_zone)
+    if unit is not None and type(column[0]) is int:
+        times = np.array(column, np.int64)
+        if np.abs(times).max() > LAST_MICROS // unit:
+            raise ValueError
+        return times * unit
+    # series often share their times, so that there are few to read
+    known = {
+        text: iso_micros(text, zone) if unit is None else unix_micros(text, unit)
+        for text in set(column)
+    }
+    return np.array([known[text] for text in column], np.int64)
+
+
 def columns(
     records: list[Record],
     value_field: str,
     most_value: float,
-    micros_of: Callable[[Any], int],
     time_field: str,
+    time_format: str,
+    time_zone: str,
     id_field: str | None,
     dimension_fields: tuple[str, ...],
 ) -> Columns | None:
@@ -89,15 +125,13 @@ def columns(
         Where to find what.
     most_value : float
         Greatest absolute value that is allowed.
-    micros_of : callable
-        An event time in microseconds since 1970; ValueError where it has none.
+    time_format, time_zone : str
+        How event times are written; see `transforms.fields.Fields`.
     """
     try:
         values = _of_one_type([r[value_field] for r in records], (float, int), mixed=True)
         texts = _of_one_type([r[time_field] for r in records], (str, int, float))
-        # series often share their times, so that there are few to read
-        known = {text: micros_of(text) for text in set(texts)}
-        times = np.array([known[text] for text in texts], np.int64)
+        times = times_of(texts, time_format, time_zone)
         ids = np.zeros(len(records), np.int64)
         if id_field is not None:
             found = _of_one_type([r[id_field] for r in records], (int, str))

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,8 +43,30 @@ from transforms.fields import (
     zone_of,
 )
 from transforms.parse import MOST_PAYLOAD_BYTES
-from transforms.parse_columns import json_records
+from transforms.parse_columns import json_records, times_of
 from transforms.records import Batch, Integers
+
+_SAMPLE = 1000
+"""Records in which series are counted."""
+
+
+class Extent(NamedTuple):
+    """How far a batch reaches.
+
+    Attributes
+    ----------
+    newest : int or None
+        The newest event time that every detector has reached, microseconds since 1970; None if no
+        record is usable.
+    oldest : int or None
+        The oldest that a detector can use.
+    elements : int
+        About how many elements of the stateful step it is: series, for each detector.
+    """
+
+    newest: int | None
+    oldest: int | None
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -66,11 +89,11 @@ class EventTimes:
         """Whether a detector takes the broker's time, so that a batch may hold only one time."""
         return any(f.time_field is None and f.time_format != "counter" for f in self.fields)
 
-    def newest(self, batch: Batch, now: int) -> int | None:
-        """The newest event time that every detector has reached; None if no record is usable.
+    def extent(self, batch: Batch, now: int) -> Extent:
+        """How far the batch reaches; what `transforms.parse` refuses does not count.
 
-        What `transforms.parse` refuses does not count: a record of next year, or one without a
-        value, moves no watermark. A detector that can use no record of the batch has no say.
+        A record of next year, or one without a value, moves no watermark. A detector that can use
+        no record of the batch has no say.
 
         Parameters
         ----------
@@ -79,33 +102,30 @@ class EventTimes:
         now : int
             The clock, microseconds since 1970; only to refuse event times in the far future.
         """
-        return min(self._first(batch, now, 1), default=None)
-
-    def oldest(self, batch: Batch, now: int) -> int | None:
-        """The oldest event time that a detector can use; None if no record is usable.
-
-        Parameters
-        ----------
-        batch, now
-            As `newest` has them.
-        """
-        return min(self._first(batch, now, -1), default=None)
-
-    def _first(self, batch: Batch, now: int, step: int) -> Iterator[int]:
-        """For each detector that can use a record: the first in that direction, newest first."""
         records = self._records(batch)
-        ranks: dict[tuple[str | None, str, str], Integers] = {}
+        orders: dict[tuple[str | None, str, str], Integers] = {}
+        newest: list[int] = []
+        oldest: list[int] = []
         for fields in self.fields:
             clock = (fields.time_field, fields.time_format, fields.time_zone)
-            if clock not in ranks:
-                ranks[clock] = _newest_first(records, fields)[::step]
-            yield from islice(_usable(records, ranks[clock], batch, fields, now), 1)
+            if clock not in orders:
+                orders[clock] = _newest_first(records, fields)
+            order = orders[clock]
+            newest += islice(_usable(records, order, batch, fields, now), 1)
+            oldest += islice(_usable(records, order[::-1], batch, fields, now), 1)
+        series = {fields.dimensions: _series(records, fields.dimensions) for fields in self.fields}
+        elements = sum(series[fields.dimensions] for fields in self.fields)
+        return Extent(min(newest, default=None), min(oldest, default=None), elements)
+
+    def newest(self, batch: Batch, now: int) -> int | None:
+        """The newest event time of `extent`."""
+        return self.extent(batch, now).newest
 
     def _records(self, batch: Batch) -> list[Record | None]:
         payloads = batch.payloads
         is_json = self.payload_format not in ("csv", "number")
         if is_json and payloads and max(map(len, payloads)) <= MOST_PAYLOAD_BYTES:
-            records = json_records(payloads)
+            records = json_records(payloads, keep=True)
             if records is not None:
                 return list(records)
         decode = decoder(self.payload_format, batch.header, [f.measure for f in self.fields])
@@ -133,13 +153,23 @@ def _newest_first(records: list[Record | None], fields: Fields) -> Integers:
         return max(-1, min(micros, LAST_MICROS))  # beyond, none is usable
 
     texts = [None if record is None else record.get(name) for record in records]
-    if len(set(map(type, texts))) == 1 and isinstance(texts[0], str | int | float):
-        # series often share their times, so that there are few to read
-        known = {text: rank(text) for text in set(texts)}
-        times = [known[text] for text in texts]
-    else:
-        times = [rank(text) for text in texts]
-    return np.argsort(np.array(times, np.int64))[::-1]
+    try:
+        if len(set(map(type, texts))) == 1 and isinstance(texts[0], str | int | float):
+            times = times_of(texts, fields.time_format, fields.time_zone)
+            return np.argsort(times)[::-1]
+    except (ValueError, OverflowError):
+        pass
+    return np.argsort(np.array([rank(text) for text in texts], np.int64))[::-1]
+
+
+def _series(records: list[Record | None], dimensions: tuple[str, ...]) -> int:
+    """About how many series the records are of: those of the first, if they show that few recur."""
+    sample = [record for record in records[:_SAMPLE] if record is not None]
+    try:
+        found = len({tuple([record.get(name) for name in dimensions]) for record in sample})
+    except TypeError:  # a list or an object; parsing refuses it
+        return len(records)
+    return len(records) if found > _SAMPLE // 2 else found
 
 
 def _usable(

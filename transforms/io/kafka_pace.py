@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-from transforms.io.kafka_batches import BATCH_RECORDS
 from transforms.records import MICROSECONDS
 
-GATHER_SECONDS, GATHER_SECONDS_A_RECORD = 1.0, 0.001
-"""After a fetch the next one waits for so long for each record it had, and at most for so long."""
+GATHER_SECONDS, GATHER_SECONDS_AN_ELEMENT = 1.0, 0.005
+"""After a fetch the next one waits for so long for each series and detector that it had records of,
+and at most for so long."""
 CLOSE_SECONDS = 0.5
 """Nothing is fetched for so long before a period closes, nor handed over for so long after."""
 SURE_SECONDS = 0.05
@@ -40,11 +40,11 @@ class FetchPace:
         self._fetched_at = now  # when there was something
         self._fetch_at = self._hand_over_at = -math.inf
 
-    def fetched(self, records: int, now: float) -> None:
-        """Take note of a fetch."""
-        wait = min(GATHER_SECONDS, GATHER_SECONDS_A_RECORD * records)
-        self._fetch_at = -math.inf if records == BATCH_RECORDS else now + wait
-        if records:
+    def fetched(self, elements: int, is_full: bool, now: float) -> None:
+        """Take note of a fetch: elements of the stateful step, and whether more may wait."""
+        wait = min(GATHER_SECONDS, GATHER_SECONDS_AN_ELEMENT * elements)
+        self._fetch_at = -math.inf if is_full else now + wait
+        if elements:
             self._fetched_at = now
 
     def is_due(self, watermark: int | None, now: float) -> bool:
@@ -62,7 +62,7 @@ class FetchPace:
 
     @property
     def is_behind(self) -> bool:
-        """Whether more records wait than a fetch takes."""
+        """Whether more records waited than a fetch takes."""
         return self._fetch_at == -math.inf
 
     def closed(self, now: float) -> None:

@@ -27,7 +27,7 @@ from transforms.io.kafka_tail import Tail
 from transforms.io.kafka_topic import Topic, is_answered
 from transforms.io.unbounded import bundle_settings
 from transforms.records import MICROSECONDS
-from transforms.watermark import EventTimes, SplitWatermark
+from transforms.watermark import EventTimes, Extent, SplitWatermark
 
 MOST_SPLITS = 4
 """Of a job that says nothing: each has a consumer, whether it has a partition or not."""
@@ -146,7 +146,7 @@ class KafkaReader(UnboundedReader):
         self._others: list[int] = []
         self._given: dict[int, int] = {}  # the next offset that the runner gets
         self._fetched: dict[int, int] = {}  # the next offset that the client gets
-        self._pending: deque[Taken] = deque()
+        self._pending: deque[tuple[Taken, Extent]] = deque()
         self._fetching = FetchPace(settings.period, settings.allowed_disorder, pace())
         self._current: tuple[Taken, Timestamp] | None = None
         self._is_started = self._is_closed = False
@@ -171,11 +171,10 @@ class KafkaReader(UnboundedReader):
                 return False
         if not self._pending:
             return False
-        taken = self._pending.popleft()
+        taken, extent = self._pending.popleft()
         self._current = taken, self._timestamp()
         self._given[taken.partition] = taken.next_offset
-        now = int(self._clock() * MICROSECONDS)
-        self._watermark.read(taken.partition, self._settings.times.newest(taken.batch, now))
+        self._watermark.read(taken.partition, extent.newest)
         return True
 
     def get_current(self) -> tuple[Any, ...]:
@@ -238,13 +237,15 @@ class KafkaReader(UnboundedReader):
             return
         name = self._settings.topic
         found = events(self._consumer.consume(BATCH_RECORDS, 0))
-        self._fetching.fetched(len(found.messages), now)
         for partition, error in found.errors:
             if passes(error, f"kafka://{name}/{partition}", self._given.get(partition)):
                 self._trouble(error)
-        for taken in batches(name, found.messages, self._settings.times.are_broker_times):
-            self._pending.append(taken)
+        times, clock = self._settings.times, int(self._clock() * MICROSECONDS)
+        for taken in batches(name, found.messages, times.are_broker_times):
+            self._pending.append((taken, times.extent(taken.batch, clock)))
             self._fetched[taken.partition] = taken.next_offset
+        elements = sum(extent.elements for _, extent in self._pending)
+        self._fetching.fetched(elements, len(found.messages) == BATCH_RECORDS, now)
         for partition, end in found.ends.items():
             # a transaction's marker at the end is an offset without a message
             self._fetched[partition] = max(end, self._fetched.get(partition, end))
@@ -257,12 +258,11 @@ class KafkaReader(UnboundedReader):
         value, period = self._watermark.value, self._settings.period
         if value is None or not period or not self._pending or self._fetching.is_behind:
             return False
-        times, now = self._settings.times, int(self._clock() * MICROSECONDS)
-        newest = [(each.partition, times.newest(each.batch, now)) for each in self._pending]
+        newest = [(taken.partition, extent.newest) for taken, extent in self._pending]
         close = (self._watermark.after(newest) or value) // period * period
         if close <= value:
             return False
-        oldest = [times.oldest(each.batch, now) for each in self._pending]
+        oldest = [extent.oldest for _, extent in self._pending]
         if any(each is not None and each < close for each in oldest):
             return False
         self._watermark.raise_to(close + _PAST)
