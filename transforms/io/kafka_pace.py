@@ -2,8 +2,8 @@
 
 Each series in a bundle is an element of the stateful step, which costs more than many of its
 points. So many records that come one by one are taken together, unless they wait in heaps. Where
-all detectors have periods, their close comes first: all series are woken then, and each record that
-is handed over just before delays them.
+all detectors have periods, nothing is gained by a fetch before the close, and the close comes first:
+all series are woken then, and each record that is handed over just before delays them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from transforms.records import MICROSECONDS
 GATHER_SECONDS, GATHER_SECONDS_AN_ELEMENT = 1.0, 0.005
 """After a fetch the next one waits for so long for each series and detector that it had records of,
 and at most for so long."""
+GATHER_SECONDS_A_PERIOD, GATHER_PARTS = 3.0, 20
+"""Where all detectors have periods: so long, or a period in so many parts if that is shorter."""
 CLOSE_SECONDS = 0.5
 """Nothing is fetched for so long before a period closes, nor handed over for so long after."""
 SURE_SECONDS = 0.05
@@ -36,16 +38,19 @@ class FetchPace:
 
     def __init__(self, period: int, allowed_disorder: int, now: float) -> None:
         self._period = period
+        self._gather = min(GATHER_SECONDS_A_PERIOD, period / MICROSECONDS / GATHER_PARTS)
         self._phases = (0, allowed_disorder)
         self._fetched_at = now  # when there was something
         self._fetch_at = self._hand_over_at = -math.inf
 
     def fetched(self, elements: int, is_full: bool, now: float) -> None:
         """Take note of a fetch: elements of the stateful step, and whether more may wait."""
-        wait = min(GATHER_SECONDS, GATHER_SECONDS_AN_ELEMENT * elements)
-        self._fetch_at = -math.inf if is_full else now + wait
         if elements:
             self._fetched_at = now
+        wait = min(GATHER_SECONDS, GATHER_SECONDS_AN_ELEMENT * elements)
+        if elements and self._period:
+            wait = self._gather
+        self._fetch_at = -math.inf if is_full else now + wait
 
     def is_due(self, watermark: int | None, now: float) -> bool:
         """Whether to fetch; ``watermark`` is that of what was read so far, in microseconds."""
