@@ -152,7 +152,9 @@ class Seen:
     out_of_order: int
 
 
-def results_of(brokers: str, topic: str, delay: float, since: float, until: float) -> Seen:
+def results_of(
+    brokers: str, topic: str, delay: float, since: float, until: float, closed_since: float = 0.0
+) -> Seen:
     """The results that came between two moments.
 
     Parameters
@@ -163,6 +165,8 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
         Allowed disorder, seconds: a period is closed so long after its end.
     since, until : float
         Seconds since 1970, by the Kafka message's time.
+    closed_since : float, optional
+        Results of periods that were closed before do not count, seconds since 1970.
     """
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "observer"})
     partitions = consumer.list_topics(topic, 10).topics[topic].partitions
@@ -186,10 +190,13 @@ def results_of(brokers: str, topic: str, delay: float, since: float, until: floa
             if not since <= moment < until:
                 continue
             result = orjson.loads(message.value())
+            close = result.get("detectionPeriodEndTime")
+            if close and _seconds(close) + delay < closed_since:
+                continue
             first, last, count = min(first, moment), max(last, moment), count + 1
             name = result.get("detectorName", "")
             by_detector[name] = by_detector.get(name, 0) + 1
-            if close := result.get("detectionPeriodEndTime"):
+            if close:
                 end = _seconds(close)
                 latencies.append(moment - delay - end)
                 by_close.setdefault(end, []).append(latencies[-1])

@@ -294,6 +294,12 @@ def test_overrides_match_by_dimension_and_the_first_match_wins():
     assert bounded(what, [0], [1.0]).results[0]["anomalyDecisionThreshold"] == 99.0
 
 
+def test_a_block_of_a_history_needs_one_wake():
+    harness = Harness(detection(), Settings(MINUTE))
+    harness.feed(np.arange(200) * MINUTE, np.ones(200), history=True)
+    assert list(harness.due.set_for.values()) == [200 * MINUTE]
+
+
 def test_a_long_backlog_needs_few_wakes():
     harness = Harness(detection(), Settings(MINUTE))
     harness.feed(np.arange(5000) * MINUTE, np.ones(5000))

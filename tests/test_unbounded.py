@@ -1,8 +1,15 @@
-"""Readers are shared by the instances of a step, and closed with the last of them."""
+"""Readers are shared by the instances of a step, and closed with the last of them; commits."""
 
 from __future__ import annotations
 
-from transforms.io.unbounded import _ReadFn
+from types import SimpleNamespace
+
+from apache_beam.io import unbounded_source
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
+from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
+
+from transforms.io import unbounded
+from transforms.io.unbounded import Seldom, _ReadFn
 
 
 class Reader:
@@ -36,3 +43,31 @@ def test_the_last_instance_closes_the_readers():
     assert not reader.closed
     second.teardown()
     assert reader.closed
+
+
+def asks_to_be_told(read, source):
+    """Whether a bundle that reads a record of the source asks to be told of the checkpoint."""
+    asked = []
+    restriction = unbounded_source._UnboundedSourceRestriction(source=source)
+    tracker = unbounded_source._UnboundedSourceRestrictionTracker(restriction)
+    view = RestrictionTrackerView(ThreadsafeRestrictionTracker(tracker))
+    finalizer = SimpleNamespace(register=asked.append)
+    bundle = read.process(source, finalizer, view, ManualWatermarkEstimator(None))
+    assert len(list(bundle)) == 1
+    return len(asked) == 1
+
+
+def test_a_source_asks_for_the_checkpoint_once_in_a_while(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(unbounded, "_COMMITS", Seldom(lambda: now[0]))
+    monkeypatch.setattr(unbounded, "READ_SECONDS", 0.0)
+    read = _ReadFn("settings")
+    one, other = (unbounded_source.UnboundedCountingSource(99) for _ in range(2))
+    assert asks_to_be_told(read, one)
+    assert asks_to_be_told(read, other)
+    assert not asks_to_be_told(read, one)
+    now[0] += 4.9
+    assert not asks_to_be_told(_ReadFn("settings"), one), "another bundle's instance"
+    now[0] += 0.1
+    assert asks_to_be_told(read, one)
+    assert not asks_to_be_told(read, one)

@@ -135,8 +135,9 @@ class DetectFn(beam.DoFn):
         if times.min() == times.max():
             return [int(times[0])]
         times = np.unique(times)
-        # a long backlog needs no wake for each period it spans, only enough to make progress
-        step = -(-len(times) // MOST_TIMERS_A_BLOCK) or 1
+        # a long backlog needs no wake for each period it spans, only enough to make progress; what
+        # a history says is old, and nobody waits for it
+        step = -(-len(times) // (1 if block.history else MOST_TIMERS_A_BLOCK)) or 1
         return list(reversed(times[::-1][::step].tolist()))
 
     @on_timer(DUE)

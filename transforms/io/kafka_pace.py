@@ -2,8 +2,8 @@
 
 Each series in a bundle is an element of the stateful step, which costs more than many of its
 points. So many records that come one by one are taken together, unless they wait in heaps. Where
-all detectors have periods, nothing is gained by a fetch before the close, and the close comes first:
-all series are woken then, and each record that is handed over just before delays them.
+all detectors have periods, nothing is gained by a fetch long before the close. The close itself
+comes first: all series are woken then, and each record that is handed over just before delays them.
 """
 
 from __future__ import annotations
