@@ -18,7 +18,8 @@ and at most for so long."""
 GATHER_SECONDS_A_PERIOD, GATHER_PARTS = 3.0, 20
 """Where all detectors have periods: so long, or a period in so many parts if that is shorter."""
 CLOSE_SECONDS = 0.5
-"""Nothing is fetched for so long before a period closes, nor handed over for so long after."""
+"""Nothing is fetched for so long before a period closes, nor handed over for so long after, or half
+as long as is gathered, since a thousand wakes take a second."""
 SURE_SECONDS = 0.05
 """So long after the close, the record that closes it has come, if the stream flows as it did."""
 
@@ -72,7 +73,7 @@ class FetchPace:
 
     def closed(self, now: float) -> None:
         """Take note that the watermark passed a period's end alone."""
-        self._hand_over_at = now + CLOSE_SECONDS
+        self._hand_over_at = now + max(CLOSE_SECONDS, self._gather / 2)
 
     def holds_back(self, now: float) -> bool:
         """Whether what was fetched waits until the series were woken."""
