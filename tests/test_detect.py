@@ -294,6 +294,17 @@ def test_overrides_match_by_dimension_and_the_first_match_wins():
     assert bounded(what, [0], [1.0]).results[0]["anomalyDecisionThreshold"] == 99.0
 
 
+@pytest.mark.parametrize(
+    ("points", "apart", "wakes"),
+    [(500, 400, 250_000), (500, 1000, 1_000_000), (99, 1, 1_000_000), (100, 0, 250_000)],
+    ids=["dense", "not so dense", "few", "at once"],
+)
+def test_a_hot_series_is_woken_more_often(points, apart, wakes):
+    harness = Harness(Detection(SeriesSettings(DISCORD), None), Settings(1_000_000))
+    harness.feed(1 + np.arange(points) * apart, np.ones(points))
+    assert list(harness.due.set_for.values()) == [wakes]
+
+
 def test_a_block_of_a_history_needs_one_wake():
     harness = Harness(detection(), Settings(MINUTE))
     harness.feed(np.arange(200) * MINUTE, np.ones(200), history=True)

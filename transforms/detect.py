@@ -49,6 +49,8 @@ from transforms.records import Block, Series, decode_block, decode_blocks, encod
 
 ALERTS, LATE, TALLY, LEFT_DISCORDS = "alerts", "late", "tally", "left_discords"
 MOST_TIMERS_A_BLOCK = 16
+DENSE_POINTS, DENSE_PARTS, LEAST_DENSE_POINTS = 2_000, 4, 100
+"""A series that has so many points in a spacing is woken so often in it, if a block shows that."""
 _COUNTED = ("used", "late", "duplicate", "scored", "warm_up", "imputed")
 _HEAD, _SNAPSHOT, _ROWS = b"H1", b"S1", b"R1"
 _END = GlobalWindow().max_timestamp()
@@ -127,10 +129,10 @@ class DetectFn(beam.DoFn):
             _set(due, micros)
 
     def _due_times(self, block: Block) -> list[int]:
-        every = self._settings.flush_every
-        if every is None:
+        if self._settings.flush_every is None:
             return [_END_MICROS]
         detection = self._detections[block.series.detector]
+        every = _spacing(self._settings.flush_every, detection, block)
         times = -(-detection.ends(block.times) // every) * every
         if times.min() == times.max():
             return [int(times[0])]
@@ -262,6 +264,15 @@ class DetectFn(beam.DoFn):
         if self._settings.flush_every is None or (before is not None and before.ended):
             return LONG_AGO
         return due - self._settings.flush_every
+
+
+def _spacing(every: int, detection: Detection, block: Block) -> int:
+    """``every``, or a part of it where a series has so many points that they are most of a wake."""
+    points = len(block.times)
+    if detection.aggregation is not None or points < LEAST_DENSE_POINTS:
+        return every
+    span = int(block.times.max() - block.times.min())
+    return max(1, every // DENSE_PARTS) if points * every >= DENSE_POINTS * span else every
 
 
 class _Store:
