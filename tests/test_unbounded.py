@@ -9,7 +9,7 @@ from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.runners.sdf_utils import RestrictionTrackerView, ThreadsafeRestrictionTracker
 
 from transforms.io import unbounded
-from transforms.io.unbounded import Seldom, _ReadFn
+from transforms.io.unbounded import _Asking, _ReadFn
 
 
 class Reader:
@@ -59,7 +59,7 @@ def asks_to_be_told(read, source):
 
 def test_a_source_asks_for_the_checkpoint_once_in_a_while(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(unbounded, "_COMMITS", Seldom(lambda: now[0]))
+    monkeypatch.setattr(unbounded, "_COMMITS", _Asking(lambda: now[0]))
     monkeypatch.setattr(unbounded, "READ_SECONDS", 0.0)
     read = _ReadFn("settings")
     one, other = (unbounded_source.UnboundedCountingSource(99) for _ in range(2))

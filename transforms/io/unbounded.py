@@ -64,8 +64,8 @@ class _Readers:
 _READERS = _Readers()
 
 
-class Seldom:
-    """Says yes to each key once in `COMMIT_SECONDS`.
+class _Asking:
+    """Which sources may ask to be told: each once in `COMMIT_SECONDS`.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Seldom:
         return True
 
 
-_COMMITS = Seldom()
+_COMMITS = _Asking()
 
 
 class _Untold:
