@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,8 @@ from transforms.io.kafka_client import KafkaCluster
 from transforms.io.kafka_errors import NotDelivered, error_text
 
 _WAIT_SECONDS = 0.05
-_IDS = re.compile(rb'"(resultId|alertId)":"([^"\\]+)"')
-"""Neither matches inside a text: a quote within a JSON text has a backslash before it."""
+_IDS = {name: f'"{name}":"'.encode() for name in ("alertId", "resultId")}
+"""None is found inside a text: a quote within a JSON text has a backslash before it."""
 
 
 class WriteKafkaFn(beam.DoFn):
@@ -90,7 +89,13 @@ class WriteKafkaFn(beam.DoFn):
 
 def headers_of(line: bytes) -> list[tuple[str, bytes]]:
     """The IDs that a JSON line names, as headers, so that nobody needs to parse it for them."""
-    return [(name.decode(), value) for name, value in _IDS.findall(line)]
+    found = []
+    for name, begin in _IDS.items():  # several times as fast as an expression for both
+        at = line.find(begin)
+        if at >= 0:
+            start = at + len(begin)
+            found.append((name, line[start : line.index(b'"', start)]))
+    return found
 
 
 class _Deliveries:
