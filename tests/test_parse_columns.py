@@ -6,7 +6,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms import parse, parse_columns
@@ -162,6 +162,7 @@ def test_only_the_last_records_are_kept(monkeypatch):
     st.lists(st.integers(-(10**19), 10**19), min_size=1, max_size=5),
     st.sampled_from(["unix_s", "unix_ms", "unix_us"]),
 )
+@example([-(2**63)], "unix_s")
 def test_times_of_integers_are_those_of_each_or_none(column, time_format):
     try:
         times = times_of(column, time_format, "UTC")

@@ -225,6 +225,13 @@ def zone_of(name: str) -> ZoneInfo | None:
     return None if name == "UTC" else ZoneInfo(name)
 
 
+def micros_of(value: object, time_format: str, time_zone: str) -> int:
+    """Microseconds since 1970 of an event time as `Fields` say it is written, or `Unusable`."""
+    if time_format == "iso8601":
+        return iso_micros(value, zone_of(time_zone))
+    return unix_micros(value, UNITS[time_format])
+
+
 def _event_time(record: Record, fields: Fields, position: int, broker_time: int) -> int:
     if fields.time_format == "counter":
         return position * fields.step
@@ -233,9 +240,7 @@ def _event_time(record: Record, fields: Fields, position: int, broker_time: int)
     value = record.get(fields.time_field)
     if value is None:
         raise Unusable(f"event time field {fields.time_field!r} is missing")
-    if fields.time_format == "iso8601":
-        return iso_micros(value, zone_of(fields.time_zone))
-    return unix_micros(value, UNITS[fields.time_format])
+    return micros_of(value, fields.time_format, fields.time_zone)
 
 
 def _checked_time(micros: int, fields: Fields, now: int) -> int:

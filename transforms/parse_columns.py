@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from transforms.fields import LAST_MICROS, UNITS, iso_micros, unix_micros, zone_of
+from transforms.fields import LAST_MICROS, UNITS, micros_of
 from transforms.records import Floats, Integers, record_id
 
 Record = dict[str, Any]
@@ -91,17 +91,13 @@ def times_of(column: list[Any], time_format: str, time_zone: str) -> Integers:
     ValueError, OverflowError
         If a value is no event time.
     """
-    unit, zone = UNITS.get(time_format), zone_of(time_zone)
-    if unit is not None and type(column[0]) is int:
-        times = np.array(column, np.int64)
-        if np.abs(times).max() > LAST_MICROS // unit:
+    if time_format in UNITS and type(column[0]) is int:
+        times, most = np.array(column, np.int64), LAST_MICROS // UNITS[time_format]
+        if times.min() < -most or times.max() > most:
             raise ValueError
-        return times * unit
+        return times * UNITS[time_format]
     # series often share their times, so that there are few to read
-    known = {
-        text: iso_micros(text, zone) if unit is None else unix_micros(text, unit)
-        for text in set(column)
-    }
+    known = {text: micros_of(text, time_format, time_zone) for text in set(column)}
     return np.array([known[text] for text in column], np.int64)
 
 

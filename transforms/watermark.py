@@ -32,15 +32,12 @@ import numpy as np
 
 from transforms.fields import (
     LAST_MICROS,
-    UNITS,
     Fields,
     Record,
     Unusable,
     decoder,
-    iso_micros,
+    micros_of,
     read_point,
-    unix_micros,
-    zone_of,
 )
 from transforms.parse import MOST_PAYLOAD_BYTES
 from transforms.parse_columns import json_records, times_of
@@ -143,11 +140,10 @@ def _newest_first(records: list[Record | None], fields: Fields) -> Integers:
     name = fields.time_field
     if name is None or fields.time_format == "counter":
         return np.arange(len(records))[::-1]
-    unit, zone = UNITS.get(fields.time_format), zone_of(fields.time_zone)
 
     def rank(text: object) -> int:
         try:
-            micros = iso_micros(text, zone) if unit is None else unix_micros(text, unit)
+            micros = micros_of(text, fields.time_format, fields.time_zone)
         except ValueError:
             return -1
         return max(-1, min(micros, LAST_MICROS))  # beyond, none is usable
