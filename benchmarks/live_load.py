@@ -191,13 +191,13 @@ def results_of(
                 continue
             result = orjson.loads(message.value())
             close = result.get("detectionPeriodEndTime")
-            if close and _seconds(close) + delay < closed_since:
+            end = _seconds(close) if close else None
+            if end is not None and end + delay < closed_since:
                 continue
             first, last, count = min(first, moment), max(last, moment), count + 1
             name = result.get("detectorName", "")
             by_detector[name] = by_detector.get(name, 0) + 1
-            if close:
-                end = _seconds(close)
+            if end is not None:
                 latencies.append(moment - delay - end)
                 by_close.setdefault(end, []).append(latencies[-1])
                 series = name, result["timeseriesId"]
